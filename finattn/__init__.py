@@ -1,0 +1,32 @@
+"""Attention over a panel of firms, along time and along firms, beside baselines tuned as hard.
+
+Names are imported when they are first used, so that ``import finattn`` is quick and torch is
+loaded only by what needs it.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Blocks": "finattn.blocks",
+    "Forecasts": "finattn.forecasts",
+    "InputError": "finattn.errors",
+    "Panel": "finattn.panel",
+    "PanelTransformer": "finattn.models",
+    "WalkForward": "finattn.splits",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'finattn' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return [*__all__, "__version__"]

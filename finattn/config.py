@@ -1,0 +1,312 @@
+"""Every number that a run depends on, as frozen dataclasses that refuse what cannot be.
+
+A configuration file is YAML with the same keys as `RunConfig`; a key that is not there is an error.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from finattn.errors import InputError
+
+Axis = Literal["time", "firm"]
+BASELINES = ("zero", "historical_mean", "ridge", "sic_average", "sic_kernel")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the panel comes from.
+
+    Parameters
+    ----------
+    source : "sample" (20 S&P 500 stocks, 1990 to 2022), "file" (a long CSV or Parquet file) or "panel" (a folder
+        written by `Panel.save`).
+    path : the file or folder; the sample needs none.
+    columns : for a file, the panel's name of each column that is called otherwise: ``{"ret": "return"}``.
+    start, end : first and last day to use, such as "1995-01-01"; None for all there are.
+    periods_per_year : rows a year of a file, 252 for daily data.
+    industry_scheme, industry_as_of : what a file's industry codes are, and whether they are as known on each date.
+    """
+
+    source: Literal["sample", "file", "panel"] = "sample"
+    path: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    start: str | None = None
+    end: str | None = None
+    periods_per_year: int = 252
+    industry_scheme: Literal["sic", "gics"] = "sic"
+    industry_as_of: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a source without its path."""
+        if (self.path is None) != (self.source == "sample"):
+            raise InputError(f"data.path must be given for source 'file' or 'panel' and only then, found {self.path!r}")
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """What is forecast: the compounded return over rows (t + delay, t + delay + horizon].
+
+    Parameters
+    ----------
+    horizon : rows, at least 1. delay : 0 trades at the decision's close, 1 at the next row's.
+    missing_delisting_return : stands in where a firm leaves the list without a return on that row; counted.
+    """
+
+    horizon: int = 5
+    delay: int = 0
+    missing_delisting_return: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse horizons and delays that make no target."""
+        _require("target.horizon", self.horizon, self.horizon >= 1, "at least 1")
+        _require("target.delay", self.delay, self.delay in (0, 1), "0 or 1")
+        value = self.missing_delisting_return
+        _require("target.missing_delisting_return", value, -1 <= value <= 0, "between -1 and 0")
+
+
+@dataclass(frozen=True)
+class SplitsConfig:
+    """Walk-forward folds: train, then valid, then test, each before the next.
+
+    Parameters
+    ----------
+    first_test : first day of the first test window.
+    test, valid, train : lengths, calendar ("4Y", "6M") or a count of rows (500); train None expands from the start.
+    embargo : rows added to the gap that the target's horizon and delay need.
+    decisions : dates on which forecasts are made and scored; training uses every row.
+    """
+
+    first_test: str = "2000-01-01"
+    test: str | int = "4Y"
+    valid: str | int = "2Y"
+    train: str | int | None = None
+    embargo: int = 0
+    decisions: Literal["daily", "weekly", "month-end", "quarter-end"] = "weekly"
+
+    def __post_init__(self) -> None:
+        """Refuse a negative embargo; lengths are read where the dates are known."""
+        _require("splits.embargo", self.embargo, self.embargo >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The panel transformer's size; which axes its blocks attend along is `RunConfig.attention`.
+
+    Parameters
+    ----------
+    width : of each token; heads : must divide it; feed_forward : width of the hidden layer after attention.
+    lookback : rows that a time block sees, its own included.
+    positions : of days within a time block, "rotary" or "none". dropout : share of activations dropped in training.
+    """
+
+    width: int = 32
+    heads: int = 2
+    feed_forward: int = 64
+    lookback: int = 60
+    positions: Literal["rotary", "none"] = "rotary"
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that do not fit together."""
+        for name in ("width", "heads", "feed_forward", "lookback"):
+            _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        fits = self.width % self.heads == 0
+        _require("model.width", self.width, fits, f"divisible by model.heads = {self.heads}")
+        head = self.width // self.heads
+        even = self.positions == "none" or head % 2 == 0
+        _require("model.width", self.width, even, "even in each head for rotary positions")
+        _require("model.dropout", self.dropout, 0 <= self.dropout < 1, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the attention models are trained.
+
+    Parameters
+    ----------
+    seeds : one fit each; their forecasts are averaged. block : scored rows of a training block.
+    epochs, minimum_epochs, patience : early stopping on the validation rank IC, averaged over `smoothing` epochs.
+    learning_rate, weight_decay : of AdamW. threads : of the processor; 0 leaves torch's choice.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    epochs: int = 20
+    minimum_epochs: int = 5
+    patience: int = 5
+    smoothing: int = 3
+    block: int = 250
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what would not train."""
+        for name in ("epochs", "minimum_epochs", "patience", "smoothing", "block"):
+            _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _require("training.learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
+        _require("training.weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        _require("training.threads", self.threads, self.threads >= 0, "at least 0")
+        distinct = len(set(self.seeds)) == len(self.seeds) > 0
+        _require("training.seeds", self.seeds, distinct and min(self.seeds, default=-1) >= 0, "distinct, none negative")
+
+
+@dataclass(frozen=True)
+class BaselinesConfig:
+    """What the baselines choose among, on validation rank IC, in every fold.
+
+    Parameters
+    ----------
+    ridge_strengths : penalties as multiples of the number of firm-dates; ridge_lookback : rows in its flat window.
+    peer_windows : k of a peer's compounded return over (t - k, t]; bandwidths : of the Gaussian kernel, in units of
+        characteristics ranked to [-1, 1]. minimum_peers : a SIC level with fewer gives way to the next coarser.
+    """
+
+    ridge_strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+    ridge_lookback: int = 60
+    peer_windows: tuple[int, ...] = (1, 5, 21, 63)
+    bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    minimum_peers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse empty and non-positive choices."""
+        for name in ("ridge_strengths", "peer_windows", "bandwidths"):
+            value = getattr(self, name)
+            _require(f"baselines.{name}", value, bool(value) and min(value, default=0) > 0, "not empty, all above 0")
+        for name in ("ridge_lookback", "minimum_peers"):
+            _require(f"baselines.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+
+
+@dataclass(frozen=True)
+class PortfolioConfig:
+    """The long-short portfolio: `quantiles` of firms by score, `cost` a unit traded (0.001 is ten basis points)."""
+
+    quantiles: int = 5
+    cost: float = 0.001
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than two quantiles and negative costs."""
+        _require("portfolio.quantiles", self.quantiles, self.quantiles >= 2, "at least 2")
+        _require("portfolio.cost", self.cost, 0 <= self.cost < 1, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run, from source to report.
+
+    Parameters
+    ----------
+    name : of the run's folder inside `out`.
+    features : characteristics to build, see `finattn.features.CHARACTERISTICS`.
+    forecasters : which to run, baselines by name and attention models by their key in `attention`.
+    attention : axes of each attention model's blocks, bottom first.
+    headline : the attention model and the baseline that the report's first sentence compares, declared beforehand.
+
+    Examples
+    --------
+    >>> RunConfig(target=TargetConfig(horizon=21)).target.horizon
+    21
+    """
+
+    name: str = "sp500"
+    out: str = "runs"
+    data: DataConfig = field(default_factory=DataConfig)
+    features: tuple[str, ...] = (
+        "momentum", "reversal", "volatility", "beta", "idiosyncratic_volatility", "maximum_return", "drawdown",
+    )  # fmt: skip
+    target: TargetConfig = field(default_factory=TargetConfig)
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
+    forecasters: tuple[str, ...] = (*BASELINES, "time", "firm", "both")
+    attention: dict[str, tuple[Axis, ...]] = field(
+        default_factory=lambda: {"time": ("time", "time"), "firm": ("firm", "firm"), "both": ("time", "firm")}
+    )
+    headline: tuple[str, str] = ("both", "ridge")
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
+    portfolio: PortfolioConfig = field(default_factory=PortfolioConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse names that lead nowhere."""
+        _require("name", self.name, bool(self.name) and Path(self.name).name == self.name, "a plain folder name")
+        known = (*BASELINES, *self.attention)
+        for name in self.forecasters:
+            _require("forecasters", name, name in known, f"among {', '.join(known)}")
+        distinct = len(set(self.forecasters)) == len(self.forecasters) > 0
+        _require("forecasters", self.forecasters, distinct, "distinct and not empty")
+        for name, axes in self.attention.items():
+            proper = bool(axes) and set(axes) <= {"time", "firm"} and name not in BASELINES
+            _require(f"attention.{name}", axes, proper, "a list of 'time' and 'firm' under a name no baseline has")
+            _require("attention", name, name.isidentifier(), "named by letters, digits and underscores")
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files lie."""
+        return Path(self.out) / self.name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that changes results: everything but the run's name and place."""
+        content = {k: v for k, v in asdict(self).items() if k not in ("name", "out")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def to_yaml(config: RunConfig) -> str:
+    """Write a configuration as YAML that `finattn run` reads again."""
+    return yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file as nested mappings, refusing keys that `RunConfig` does not have.
+
+    Raises
+    ------
+    InputError
+        Naming the file, and the nearest key where one is unknown.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"the configuration must be a YAML file, found no file {path}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: the configuration must be readable YAML: {' '.join(str(error).split())}") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the configuration must be a mapping of keys, found {type(content).__name__}")
+    for key in unknown_keys(content):
+        raise InputError(f"{path}: {describe_unknown_key(key)}")
+    return content
+
+
+def unknown_keys(content: Mapping[str, Any], kind: type = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of `content` that the dataclass does not have."""
+    known = {item.name: item for item in fields(kind)}
+    for key, value in content.items():
+        if key not in known:
+            yield f"{prefix}{key}"
+        elif is_dataclass(factory := known[key].default_factory) and isinstance(value, Mapping):
+            yield from unknown_keys(value, factory, f"{prefix}{key}.")
+
+
+def describe_unknown_key(key: str) -> str:
+    """Say that a key is unknown, and which known one is nearest."""
+    nearest = difflib.get_close_matches(key, list(_known_keys(RunConfig)), n=1, cutoff=0.5)
+    return f"unknown key {key}" + (f", did you mean {nearest[0]}?" if nearest else "")
+
+
+def _known_keys(kind: type, prefix: str = "") -> Iterator[str]:
+    for item in fields(kind):
+        yield f"{prefix}{item.name}"
+        if is_dataclass(item.default_factory):
+            yield from _known_keys(item.default_factory, f"{prefix}{item.name}.")
+
+
+def _require(key: str, value: Any, condition: bool, expected: str) -> None:
+    if not condition:
+        raise InputError(f"{key} must be {expected}, found {value!r}")

@@ -1,0 +1,107 @@
+"""From a long frame, a row for each firm-date, to the fields of a panel."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from finattn.checks import LEVELS, RESERVED, SCALARS, as_bool, as_codes, as_dates, as_firms
+from finattn.errors import InputError
+
+
+def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
+    """Turn a long frame into the panel's fields."""
+    missing = [name for name in ("date", "firm", "return") if name not in frame.columns]
+    if missing:
+        raise InputError(f"a long frame must have columns date, firm, return; found no {', '.join(missing)}")
+    if frame.empty:
+        raise InputError("a long frame must have at least one row, found none")
+    dates, rows = np.unique(as_dates(frame["date"]), return_inverse=True)
+    firms, columns = _firm_codes(frame["firm"])
+    _check_unique_pairs(dates, firms, rows, columns)
+    shape = (len(dates), len(firms))
+    fields: dict[str, Any] = {name: v for name, v in frame.attrs.items() if name in SCALARS}
+    fields |= {"dates": dates, "firms": firms}
+    listed = frame["listed"] if "listed" in frame.columns else np.ones(len(frame), bool)
+    fields["listed"] = _scatter(as_bool(listed), rows, columns, shape, False)
+    if "industry" in frame.columns:
+        fields["industry"] = _scatter(as_codes(frame["industry"]), rows, columns, shape, 0)
+    for column, name in {"return": "returns", **{level: level for level in LEVELS}}.items():
+        if column in frame.columns:
+            fields[name] = _scatter(_column(frame, column), rows, columns, shape, np.nan)
+    if "name" in frame.columns:
+        fields["names"] = _per_key(frame, "name", columns, firms, "firm")
+    if "risk_free" in frame.columns:
+        fields["risk_free"] = _per_key(frame, "risk_free", rows, dates, "date")
+    factors = [name for name in frame.columns if str(name).startswith("factor:")]
+    if factors:
+        fields["factors"] = np.column_stack([_per_key(frame, name, rows, dates, "date") for name in factors])
+        fields["factor_names"] = tuple(name.removeprefix("factor:") for name in factors)
+    features = [name for name in frame.columns if name not in RESERVED and name not in factors]
+    if features:
+        values = {name: _column(frame, name) for name in features}
+        wide = np.float32 if all(v.dtype == np.float32 for v in values.values()) else np.float64
+        fields["features"] = np.full((*shape, len(features)), np.nan, wide)
+        for f, name in enumerate(features):
+            fields["features"][rows, columns, f] = values[name]
+        fields["feature_names"] = tuple(str(name) for name in features)
+    return fields
+
+
+def _firm_codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return the firms and, for each row, which of them it is."""
+    bad = column.isna().to_numpy()
+    if bad.any():
+        raise InputError(f"firm must be given in every row, found none in row {int(np.argmax(bad))}")
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(str).astype("category")
+    column = column.cat.remove_unused_categories()
+    return as_firms(column.cat.categories), column.cat.codes.to_numpy(np.int64)
+
+
+def _check_unique_pairs(dates: np.ndarray, firms: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+    pairs = rows * len(firms) + columns
+    order = np.argsort(pairs, kind="stable")
+    again = np.flatnonzero(pairs[order][1:] == pairs[order][:-1])
+    if len(again):
+        first, second = order[again[0]], order[again[0] + 1]
+        raise InputError(
+            f"firm-dates must be unique, found {len(again)} duplicates: {firms[columns[first]]!s} on "
+            f"{dates[rows[first]]} (rows {first}, {second})"
+        )
+
+
+def _scatter(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int], empty: Any
+) -> np.ndarray:
+    result = np.full(shape, empty, dtype=values.dtype)
+    result[rows, columns] = values
+    return result
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a column as floats, or say which row is not a number."""
+    column = frame[name]
+    if column.dtype == np.float32:
+        return column.to_numpy()
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = (numbers.isna() & column.notna()).to_numpy()
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"column {name!r} must be numeric, found {column.iloc[row]!r} in row {row}")
+    return numbers.to_numpy(np.float64, na_value=np.nan)
+
+
+def _per_key(frame: pd.DataFrame, name: str, codes: np.ndarray, keys: np.ndarray, what: str) -> Any:
+    """Return the one value that each date (or firm) has in a column that repeats it over rows."""
+    values = frame[name].astype(str).to_numpy(object) if name == "name" else _column(frame, name)
+    result = np.full(len(keys), "" if name == "name" else np.nan, dtype=values.dtype)
+    result[codes] = values
+    differs = pd.Series(values).ne(pd.Series(result[codes])) & ~(pd.isna(values) & pd.isna(result[codes]))
+    if differs.any():
+        row = int(np.argmax(differs.to_numpy()))
+        raise InputError(
+            f"{name} must be the same in all rows of a {what}, found {values[row]!r} and {result[codes[row]]!r} "
+            f"for {keys[codes[row]]!s} (row {row})"
+        )
+    return result

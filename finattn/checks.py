@@ -45,8 +45,11 @@ def as_dates(values: Any) -> np.ndarray:
     """Return whole days as datetime64[D]; times of day and time zones are refused."""
     if isinstance(values, np.ndarray) and values.dtype == "datetime64[D]":
         return values
+    array = np.asarray(values)
+    # 20010531 is a day; pandas would take it for nanoseconds since 1970.
+    form = "%Y%m%d" if array.dtype.kind in "iu" else None
     try:
-        stamps = pd.DatetimeIndex(pd.to_datetime(np.asarray(values) if isinstance(values, list | tuple) else values))
+        stamps = pd.DatetimeIndex(pd.to_datetime(array.astype(str) if form else array, format=form))
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"dates must read like '2001-05-31', found something else: {first_line(error)}") from None
     if stamps.tz is not None:

@@ -206,7 +206,9 @@ class RunConfig:
     features : characteristics to build, see `finattn.features.CHARACTERISTICS`.
     forecasters : which to run, baselines by name and attention models by their key in `attention`.
     attention : axes of each attention model's blocks, bottom first.
-    headline : the attention model and the baseline that the report's first sentence compares, declared beforehand.
+    headline : the attention model and the baseline that the report's first sentence compares.
+    primary : the one comparison that can be called a claim: the first one's per-date rank IC minus the second's,
+        one-sided. Both pairs are declared before the run.
 
     Examples
     --------
@@ -227,6 +229,7 @@ class RunConfig:
         default_factory=lambda: {"time": ("time", "time"), "firm": ("firm", "firm"), "both": ("time", "firm")}
     )
     headline: tuple[str, str] = ("both", "ridge")
+    primary: tuple[str, str] = ("firm", "sic_kernel")
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)

@@ -1,0 +1,221 @@
+"""From a panel to blocks of tensors; the only module that looks forward in time, and only to cut the target."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+
+from finattn.config import TargetConfig
+from finattn.errors import InputError
+from finattn.panel import Panel
+
+CLIP = 5.0  # inputs beyond five training standard deviations are cut
+
+
+class Block(NamedTuple):
+    """A stretch of consecutive dates cut from a panel; t date, n firm, m reference firm, f input.
+
+    x : [t n f] scaled inputs, 0 where missing, with an indicator for each feature.
+    observed : [t n] listed and with a return: only these are attended to, and only these get a forecast.
+    target : [t n] compounded forward return, a fraction, 0 where it is not observed. target_observed : [t n].
+    industry : [t n] codes. decision : [t] dates on which forecasts are made. date : [t] days since 1970.
+    firm : [n] columns of the panel. reference : [m] firms' inputs [t m f], or None.
+    warmup : the first dates give context and are not scored.
+    """
+
+    x: torch.Tensor
+    observed: torch.Tensor
+    target: torch.Tensor
+    target_observed: torch.Tensor
+    industry: torch.Tensor
+    decision: torch.Tensor
+    date: torch.Tensor
+    firm: torch.Tensor
+    reference: torch.Tensor | None = None
+    warmup: int = 0
+
+    @property
+    def scored(self) -> torch.Tensor:
+        """Rows [t'] of the decision dates after the warm-up."""
+        rows = torch.nonzero(self.decision).squeeze(1)
+        return rows[rows >= self.warmup]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation (f,) of the inputs over the observed firm-days of training rows.
+
+    Inputs are the return, the return in excess of the equal-weighted mean of the date, and the panel's features; each
+    is standardised and cut at five standard deviations. A missing one becomes 0, and an indicator says so.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def fit(cls, panel: Panel, rows: np.ndarray) -> Self:
+        """Measure inputs on training rows (increasing positions), and on no others."""
+        values = _inputs(panel, rows)
+        values[~observed(panel, rows)] = np.nan
+        flat = values.reshape(-1, values.shape[-1])
+        some = ~np.isnan(flat).all(axis=0)
+        if not some[0]:
+            raise InputError(f"training rows must hold returns, found none from {panel.dates[rows[0]]}")
+        mean, deviation = np.zeros(len(some)), np.ones(len(some))
+        mean[some], deviation[some] = np.nanmean(flat[:, some], axis=0), np.nanstd(flat[:, some], axis=0)
+        return cls(mean, np.where(deviation > 1e-12, deviation, 1.0))
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the inputs made of returns; the features and their indicators follow."""
+        return ("return", "excess_return")
+
+    @property
+    def width(self) -> int:
+        """Number of inputs with their indicators, the f of `Block.x`."""
+        return 2 * len(self.mean) - 2
+
+    def apply(self, panel: Panel, rows: slice) -> np.ndarray:
+        """Return scaled inputs and indicators (t, n, f) of consecutive rows, float32 and finite."""
+        values = (_inputs(panel, rows) - self.mean) / self.deviation
+        missing = ~np.isfinite(values)
+        values[missing] = 0.0
+        return np.concatenate([np.clip(values, -CLIP, CLIP), missing[:, :, 2:]], axis=2, dtype=np.float32)
+
+
+class Blocks:
+    """A panel seen at some positions: what forecasters fit on and forecast for.
+
+    Parameters
+    ----------
+    panel : the whole panel; what lies before the positions is context.
+    positions : increasing rows at which forecasts are made and scored.
+    scaling : fitted on training rows.
+    target : horizon and delay.
+
+    Raises
+    ------
+    InputError
+        For positions that are empty, out of order or outside the panel.
+
+    Examples
+    --------
+    >>> panel = Panel(np.arange("2020-01-01", "2020-01-11", dtype="datetime64[D]"), ["A"], np.full((10, 1), 0.1))
+    >>> blocks = Blocks(panel, np.arange(5, 9), Scaling.fit(panel, np.arange(4)), TargetConfig(horizon=2))
+    >>> [(len(block.x), block.warmup) for block in blocks.cut(warmup=3, length=2)]
+    [(5, 3), (5, 3)]
+    >>> blocks.realised.round(2).ravel().tolist()
+    [0.21, 0.21, 0.21, nan]
+    """
+
+    def __init__(self, panel: Panel, positions: np.ndarray, scaling: Scaling, target: TargetConfig) -> None:
+        positions = np.asarray(positions)
+        if not len(positions) or (np.diff(positions) <= 0).any() or positions[0] < 0 or positions[-1] >= len(panel):
+            raise InputError(
+                f"positions must be increasing rows of the panel's {len(panel)}, found {len(positions)}"
+                + (f" from {positions[0]} to {positions[-1]}" if len(positions) else "")
+            )
+        self.panel, self.positions, self.scaling, self.target = panel, positions, scaling, target
+
+    def at(self, positions: np.ndarray) -> "Blocks":
+        """Return the same panel seen at other positions."""
+        return Blocks(self.panel, positions, self.scaling, self.target)
+
+    @property
+    def dates(self) -> np.ndarray:
+        """Dates (p,) of the positions."""
+        return self.panel.dates[self.positions]
+
+    @property
+    def observed(self) -> np.ndarray:
+        """Where a forecast can be made, (p, n) bool."""
+        return observed(self.panel, self.positions)
+
+    @property
+    def realised(self) -> np.ndarray:
+        """Compounded forward returns (p, n), NaN where they are not observed."""
+        return forward_returns(self.panel, self.positions, self.target)
+
+    def cut(self, warmup: int, length: int) -> Iterator[Block]:
+        """Cut consecutive blocks of at most `length` rows over all positions, each after `warmup` rows of context.
+
+        Rows before the panel's first are not there; whatever the length, each position is scored exactly once.
+        """
+        first, last = int(self.positions[0]), int(self.positions[-1]) + 1
+        for start in range(first, last, length):
+            inside = self.positions[(self.positions >= start) & (self.positions < start + length)]
+            if len(inside):
+                yield self._block(max(start - warmup, 0), start, int(inside[-1]) + 1, inside)
+
+    def _block(self, first: int, start: int, stop: int, inside: np.ndarray) -> Block:
+        rows = slice(first, stop)
+        decision = np.zeros(stop - first, bool)
+        decision[inside - first] = True
+        realised = np.full((stop - first, self.panel.shape[1]), np.nan)
+        realised[inside - first] = forward_returns(self.panel, inside, self.target)
+        return Block(
+            x=torch.from_numpy(self.scaling.apply(self.panel, rows)),
+            observed=torch.from_numpy(observed(self.panel, rows)),
+            target=torch.from_numpy(np.nan_to_num(realised).astype(np.float32)),
+            target_observed=torch.from_numpy(~np.isnan(realised)),
+            industry=torch.from_numpy(np.array(self.panel.industry[rows])),
+            decision=torch.from_numpy(decision),
+            date=torch.from_numpy(self.panel.dates[rows].astype(np.int64)),
+            firm=torch.arange(self.panel.shape[1]),
+            warmup=start - first,
+        )
+
+
+def observed(panel: Panel, rows: np.ndarray | slice) -> np.ndarray:
+    """Say which firms (t, n) are listed and have a return on each of the rows."""
+    return panel.listed[rows] & np.isfinite(panel.returns[rows])
+
+
+def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig) -> np.ndarray:
+    """Compound returns over rows (t + delay, t + delay + horizon] for each row t: Π (1 + r) − 1.
+
+    A firm that leaves the list inside keeps the return of the first row on which it is not listed, or, where that is
+    not known, `target.missing_delisting_return`; from then on it is cash. A return that is not known while the firm is
+    listed, a window that ends after the panel, and a firm not observed at t give NaN.
+
+    Returns
+    -------
+    (len(rows), n) fractions.
+    """
+    growth = np.ones((len(rows), panel.shape[1]))
+    known = observed(panel, rows)
+    for step in range(1, target.horizon + 1):
+        row = np.minimum(rows + target.delay + step, len(panel) - 1)
+        listed, returns = panel.listed[row], panel.returns[row]
+        leaving = ~listed & panel.listed[row - 1]
+        missing = ~np.isfinite(returns)
+        value = np.where(leaving & missing, target.missing_delisting_return, np.where(missing, 0.0, returns))
+        growth *= np.where(listed | leaving, 1 + value, 1.0)
+        known &= ~(listed & missing) & (rows + target.delay + step < len(panel))[:, None]
+    return np.where(known, growth - 1, np.nan)
+
+
+def count_missing_delisting_returns(panel: Panel) -> int:
+    """Count the firms' exits whose delisting return is not known."""
+    leaving = panel.listed[:-1] & ~panel.listed[1:]
+    return int((leaving & ~np.isfinite(panel.returns[1:])).sum())
+
+
+def standardise(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Standardise values [t n] across the firms of each date in the mask; 0 outside it and where all are equal."""
+    count = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    centred = (values - (values * mask).sum(dim=1, keepdim=True) / count) * mask
+    deviation = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
+    return torch.where(deviation > 1e-8, centred / deviation.clamp(min=1e-8), torch.zeros(()))
+
+
+def _inputs(panel: Panel, rows: np.ndarray | slice) -> np.ndarray:
+    """Stack return, excess return and features (t, n, 2 + f), NaN where missing."""
+    here = observed(panel, rows)
+    returns = np.where(here, panel.returns[rows], np.nan)
+    count = here.sum(axis=1, keepdims=True)
+    mean = np.nansum(returns, axis=1, keepdims=True) / np.maximum(count, 1)
+    features = np.where(np.isfinite(panel.features[rows]), panel.features[rows], np.nan)
+    return np.concatenate([returns[:, :, None], (returns - mean)[:, :, None], features], axis=2, dtype=np.float64)

@@ -1,0 +1,49 @@
+"""Levels of industry codes: from a code to the groups that it belongs to."""
+
+import csv
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+# Digits that a level keeps: SIC 4, 3, 2 (then divisions by range); GICS sub-industry, industry, group, sector.
+_WIDTHS = {"sic": (4, 3, 2), "gics": (8, 6, 4, 2)}
+
+
+def industry_levels(codes: np.ndarray, scheme: str, widths: Sequence[int] = ()) -> np.ndarray:
+    """Return the group of each code at each level, the finest first.
+
+    Parameters
+    ----------
+    codes : integer codes of any shape, 0 = unknown.
+    scheme : "sic" (4, 3, 2 digits, division), "gics" (8, 6, 4, 2 digits) or "custom" with `widths`, the leading
+        digits that each level keeps, the first of which is a whole code.
+
+    Returns
+    -------
+    (level, *codes.shape) int64 groups; 0 where the code is unknown or, at the division level, in no division.
+
+    Examples
+    --------
+    >>> industry_levels(np.array([2834, 6021, 0]), "sic").tolist()
+    [[2834, 6021, 0], [283, 602, 0], [28, 60, 0], [4, 8, 0]]
+    """
+    kept = _WIDTHS.get(scheme, tuple(widths))
+    levels = [codes.astype(np.int64) // 10 ** (kept[0] - width) for width in kept]
+    return np.stack([*levels, sic_division(codes)] if scheme == "sic" else levels)
+
+
+def sic_division(codes: np.ndarray) -> np.ndarray:
+    """Return the division of each 4-digit SIC code: 1 (A, agriculture) to 10 (J, public administration), else 0."""
+    first, last = np.array([(row[0], row[1]) for row in sic_divisions()]).T
+    place = np.searchsorted(first, codes, side="right") - 1
+    return np.where((place >= 0) & (codes <= last[place]), place + 1, 0)
+
+
+@cache
+def sic_divisions() -> tuple[tuple[int, int, str, str], ...]:
+    """Read the table of divisions: first and last code, letter, name."""
+    text = (resources.files("finattn") / "tables" / "sic_divisions.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return tuple((int(row["first"]), int(row["last"]), row["division"], row["name"]) for row in rows)

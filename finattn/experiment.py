@@ -1,0 +1,263 @@
+"""Walk-forward: fit every forecaster on every fold, write each as it ends, and go on where a killed run stopped."""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
+from finattn.blocks import Blocks, Scaling
+from finattn.config import RunConfig, TargetConfig
+from finattn.errors import InputError
+from finattn.forecasts import Forecasts
+from finattn.panel import Panel
+from finattn.splits import Fold, WalkForward, label_overlap
+from finattn.storage import atomic_folder, sweep
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """What `walk_forward` fits: two calls on `Blocks`.
+
+    `units` says what `predict` returns: a "score", which ranks firms and is calibrated to returns afterwards, or a
+    "return", taken as it is. An attribute `chosen`, where there is one, is what tuning chose; a method
+    `save(folder)` keeps what was fitted.
+    """
+
+    @property
+    def units(self) -> Literal["score", "return"]:
+        """Say whether `predict` ranks firms or forecasts returns."""
+        ...
+
+    def fit(self, train: Blocks, valid: Blocks) -> Self:
+        """Fit on training dates and tune on validation dates."""
+        ...
+
+    def predict(self, blocks: Blocks) -> np.ndarray:
+        """Return forecasts (p, n) of the blocks' positions, NaN where a firm is not observed."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A named forecaster: `make(seed)` gives a fresh one; one without chance in it has the seed 0 alone."""
+
+    name: str
+    make: Callable[[int], Forecaster]
+    seeds: tuple[int, ...] = (0,)
+
+
+class Step(NamedTuple):
+    """Where a walk-forward stands, for progress: the fit that begins or was found done, out of how many."""
+
+    number: int
+    total: int
+    fold: int
+    model: str
+    seed: int
+    done: bool
+
+
+def rungs(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None = None) -> list[Rung]:
+    """Return the forecasters that a configuration names, in its order."""
+    chosen = config.baselines
+    baselines: dict[str, Callable[[int], Any]] = {
+        "zero": lambda seed: Zero(),
+        "historical_mean": lambda seed: HistoricalMean(),
+        "ridge": lambda seed: Ridge(chosen.ridge_strengths, chosen.ridge_lookback),
+        "sic_average": lambda seed: SICKernel(chosen.peer_windows, (), chosen.minimum_peers),
+        "sic_kernel": lambda seed: SICKernel(chosen.peer_windows, chosen.bandwidths, chosen.minimum_peers),
+    }
+    return [
+        Rung(name, baselines[name])
+        if name in baselines
+        else Rung(name, _attention(config, name, on_epoch), config.training.seeds)
+        for name in config.forecasters
+    ]
+
+
+def _attention(
+    config: RunConfig, name: str, on_epoch: Callable[[int, int, float], None] | None
+) -> Callable[[int], Forecaster]:
+    def make(seed: int) -> Forecaster:
+        from finattn.training import AttentionForecaster  # Lightning takes two seconds to import
+
+        return AttentionForecaster(config.attention[name], config.model, config.training, seed, on_epoch)
+
+    return make
+
+
+def walk_forward(
+    panel: Panel,
+    forecasters: Sequence[Rung] | Mapping[str, Forecaster],
+    splits: WalkForward,
+    target: TargetConfig | None = None,
+    folder: Path | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Forecasts:
+    """Fit and forecast fold by fold.
+
+    Parameters
+    ----------
+    panel : with its features built.
+    forecasters : rungs, or fitted-anew forecasters by name (deep-copied for every fold).
+    splits : folds; its horizon and delay must be the target's.
+    target : what is forecast; by default the splits' horizon and delay.
+    folder : where each fit's forecasts are written as it ends, in `K/MODEL-SEED/`; those found there are not made
+        again, so a killed run goes on. None writes nothing.
+    on_step : called before each fit and for each that was found.
+
+    Returns
+    -------
+    Forecasts of every observed firm on every test decision date.
+
+    Raises
+    ------
+    InputError
+        Where splits and target differ, a fold is empty, or a forecaster refuses the panel.
+
+    Examples
+    --------
+    >>> from finattn.data import sample
+    >>> splits = WalkForward("2020-01-01", test="1Y", valid="1Y", train="5Y", decisions="month-end")
+    >>> forecasts = walk_forward(sample()["2010":"2020"], {"zero": Zero(), "mean": HistoricalMean()}, splits)
+    >>> forecasts.models, len(forecasts.table)
+    (('zero', 'mean'), 480)
+    """
+    target = target or TargetConfig(splits.horizon, splits.delay)
+    if (splits.horizon, splits.delay) != (target.horizon, target.delay):
+        raise InputError(
+            f"splits must purge by the target's horizon {target.horizon} and delay {target.delay}, found "
+            f"{splits.horizon} and {splits.delay}"
+        )
+    if isinstance(forecasters, Mapping):
+        forecasters = [Rung(name, _copies(forecaster)) for name, forecaster in forecasters.items()]
+    folds = list(splits.split(panel.dates))
+    total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+    tables, number = [], 0
+    for fold in folds:
+        cuts = _cut(panel, fold, target)
+        for rung in forecasters:
+            for seed in rung.seeds:
+                place = fit_folder(folder, fold.number, rung.name, seed) if folder else None
+                found = place is not None and (place / "forecasts.parquet").exists()
+                if on_step:
+                    on_step(Step(number, total, fold.number, rung.name, seed, found))
+                number += 1
+                if found:
+                    tables.append(pd.read_parquet(f"{place}/forecasts.parquet"))
+                else:
+                    tables.append(_fit(fold, cuts, rung, seed, place))
+    table = pd.concat(tables, ignore_index=True)
+    positions = np.concatenate([fold.test for fold in folds])
+    overlap = label_overlap(positions, target.horizon)
+    return Forecasts(table, target.horizon, target.delay, overlap, panel.periods_per_year)
+
+
+def _cut(panel: Panel, fold: Fold, target: TargetConfig) -> tuple[Blocks, Blocks, Blocks]:
+    scaling = Scaling.fit(panel, fold.train)
+    return tuple(Blocks(panel, rows, scaling, target) for rows in (fold.train, fold.valid, fold.test))  # type: ignore[return-value]
+
+
+def _fit(fold: Fold, cuts: tuple[Blocks, Blocks, Blocks], rung: Rung, seed: int, place: Path | None) -> pd.DataFrame:
+    """Fit one forecaster on one fold and return its forecasts, written to `place` together with how it was tuned."""
+    train, valid, test = cuts
+    began = time.perf_counter()
+    forecaster = rung.make(seed).fit(train, valid)
+    score = forecaster.predict(test)
+    prediction, slope = (score, 1.0) if forecaster.units == "return" else calibrate(forecaster, train, valid, score)
+    table = _table(test, rung.name, fold.number, seed, score, prediction)
+    if place is not None:
+        record = {
+            "fold": fold.number, "model": rung.name, "seed": seed, "seconds": round(time.perf_counter() - began, 3),
+            "calibration_slope": slope, "chosen": getattr(forecaster, "chosen", {}),
+        }  # fmt: skip
+        with atomic_folder(place) as temporary:
+            table.to_parquet(temporary / "forecasts.parquet", index=False)
+            (temporary / "fit.json").write_text(json.dumps(record, default=float) + "\n", encoding="utf-8")
+            if hasattr(forecaster, "save"):
+                forecaster.save(temporary)
+    return table
+
+
+def calibrate(forecaster: Forecaster, train: Blocks, valid: Blocks, score: np.ndarray) -> tuple[np.ndarray, float]:
+    """Turn scores (p, n) into returns: m + c (score − mean score of the date).
+
+    m is the mean forward return over training and validation dates. The slope c is that of forward returns on scores,
+    both in excess of their date's mean, over the *validation* dates: on training dates a flexible model's scores fit
+    noise, and the slope would be far too steep. It is shrunk by its own standard error s, c · max(0, 1 − (s/c)²), and
+    never negative.
+
+    Returns
+    -------
+    predictions (p, n), slope c.
+    """
+    scores, realised = forecaster.predict(valid), valid.realised
+    x, y = _demeaned(scores, ~np.isnan(scores * realised)), _demeaned(realised, ~np.isnan(scores * realised))
+    variance = float((x * x).sum())
+    slope = float((x * y).sum()) / variance if variance > 1e-12 else 0.0
+    per_date = (x * (y - slope * x)).sum(axis=1)  # errors of one date move together, so they are summed first
+    error = float(np.sqrt((per_date**2).sum())) * np.sqrt(valid.target.horizon) / max(variance, 1e-12)
+    slope = slope * max(0.0, 1 - (error / slope) ** 2) if slope > 0 else 0.0
+    mean = float(np.nanmean(np.concatenate([train.realised, realised])))
+    return mean + slope * _demeaned(score, ~np.isnan(score)) + np.where(np.isnan(score), np.nan, 0.0), slope
+
+
+def _demeaned(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Take each date's mean over the known firms off; 0 elsewhere."""
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / count
+    return np.where(known, values - mean, 0.0)
+
+
+def fit_folder(folder: Path, fold: int, model: str, seed: int) -> Path:
+    """Return where one fit's files lie."""
+    return folder / str(fold) / f"{model}-{seed}"
+
+
+def _table(test: Blocks, model: str, fold: int, seed: int, score: np.ndarray, prediction: np.ndarray) -> pd.DataFrame:
+    rows, columns = np.nonzero(test.observed)
+    return pd.DataFrame(
+        {
+            "date": test.dates[rows].astype("datetime64[ms]"),
+            "firm": test.panel.firms[columns],
+            "model": model,
+            "fold": np.int32(fold),
+            "seed": np.int32(seed),
+            "score": score[rows, columns],
+            "prediction": prediction[rows, columns],
+            "realised": test.realised[rows, columns],
+        }
+    )
+
+
+def fold_spans(panel: Panel, splits: WalkForward) -> list[dict[str, Any]]:
+    """Say in days where each fold's windows begin and end, for provenance and pictures."""
+    return [
+        {"fold": fold.number}
+        | {
+            f"{name}_{edge}": str(panel.dates[rows[place]])
+            for name, rows in (("train", fold.train), ("valid", fold.valid), ("test", fold.test))
+            for edge, place in (("start", 0), ("end", -1))
+        }
+        for fold in splits.split(panel.dates)
+    ]
+
+
+def tuning(folder: Path) -> list[dict[str, Any]]:
+    """Read how each fit under `folder` was tuned, by fold, model and seed."""
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*/*/fit.json")]
+    return sorted(records, key=lambda record: (record["fold"], record["model"], record["seed"]))
+
+
+def _copies(forecaster: Forecaster) -> Callable[[int], Forecaster]:
+    return lambda seed: copy.deepcopy(forecaster)

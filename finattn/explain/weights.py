@@ -1,0 +1,75 @@
+"""Attention weights of fitted models as a tidy table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from finattn.blocks import Blocks
+from finattn.models import PanelTransformer
+
+TOP = 100  # peers kept for each firm and date, the heaviest
+
+
+def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> pd.DataFrame:
+    """Return attention weights at the blocks' positions, averaged over models (seeds), heads and layers of one axis.
+
+    Weights are before dropout. They show what the models looked at, not why they decided.
+
+    Parameters
+    ----------
+    models : fits of one architecture, in evaluation mode.
+    blocks : positions to explain.
+    name : of the model in the table.
+
+    Returns
+    -------
+    Table of date, firm, model, method ("attention"), kind ("lag" or "peer"), key (rows back, or the peer's identifier)
+    and score; the scores of a firm, date and kind sum to one, except that only the heaviest 100 peers are kept.
+
+    Examples
+    --------
+    >>> from finattn.blocks import Scaling
+    >>> from finattn.config import ModelConfig, TargetConfig
+    >>> from finattn.data import sample
+    >>> panel = sample()["2020"]
+    >>> blocks = Blocks(panel, np.array([100]), Scaling.fit(panel, np.arange(50)), TargetConfig())
+    >>> model = PanelTransformer(2, ("firm",), ModelConfig()).eval()
+    >>> table = attention([model], blocks, "firm")
+    >>> len(table), round(float(table["score"].sum()), 4)
+    (400, 20.0)
+    """
+    tables = []
+    for axis, kind in (("time", "lag"), ("firm", "peer")):
+        layers = [i for i, other in enumerate(models[0].axes) if other == axis]
+        if layers:
+            weights = np.mean([_weights(model, blocks, layer) for model in models for layer in layers], axis=0)
+            keys = blocks.panel.firms if kind == "peer" else np.arange(weights.shape[2]).astype(str)
+            tables.append(_tidy(weights, blocks, keys).assign(kind=kind))
+    table = pd.concat(tables, ignore_index=True).assign(model=name, method="attention")
+    return table[["date", "firm", "model", "method", "kind", "key", "score"]]
+
+
+def _weights(model: PanelTransformer, blocks: Blocks, layer: int) -> np.ndarray:
+    """Return one layer's weights (p, n, key), averaged over heads."""
+    parts = []
+    for block in blocks.cut(model.warmup, 250):
+        weights = model.attention(block, layer, block.scored)
+        parts.append(weights.mean(dim=2 if model.axes[layer] == "time" else 1))
+    return torch.cat(parts).double().numpy()
+
+
+def _tidy(weights: np.ndarray, blocks: Blocks, keys: np.ndarray) -> pd.DataFrame:
+    """List the weights of observed firms, the heaviest of each, in the order of date, firm and key."""
+    kept = min(TOP, len(keys))
+    chosen = np.sort(np.argsort(-weights, axis=2, kind="stable")[:, :, :kept], axis=2)
+    rows, columns = np.nonzero(blocks.observed)
+    return pd.DataFrame(
+        {
+            "date": blocks.dates[rows].astype("datetime64[ms]").repeat(kept),
+            "firm": blocks.panel.firms[columns].repeat(kept),
+            "key": keys[chosen[rows, columns]].ravel(),
+            "score": np.take_along_axis(weights, chosen, axis=2)[rows, columns].ravel(),
+        }
+    )

@@ -1,0 +1,145 @@
+"""Characteristics that use the past only, ranked across firms at each date.
+
+A characteristic at row t is computed from rows up to t. Windows are counted in months of 21 rows of daily data; a firm
+needs two thirds of a window's returns, and a gap is left out, never filled. A rank across fewer than two firms is 0.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from finattn.errors import InputError
+from finattn.panel import Panel
+
+MONTH = 21
+YEAR = 252
+_SHARE = 2 / 3
+
+
+def build(panel: Panel, names: Sequence[str]) -> Panel:
+    """Return the panel with ranked characteristics `names` after the features it has, which stay as they are.
+
+    Parameters
+    ----------
+    panel : daily panel.
+    names : among `CHARACTERISTICS`.
+
+    Returns
+    -------
+    Panel whose new features are ranks in [-1, 1] across the listed firms of each date, NaN where missing.
+
+    Raises
+    ------
+    InputError
+        For an unknown or repeated name.
+
+    Examples
+    --------
+    >>> panel = Panel(["2020-01-02", "2020-01-03"], ["A", "B"], [[0.1, 0.2], [0.0, 0.1]])
+    >>> build(panel, ["maximum_return"]).features.shape
+    (2, 2, 1)
+    """
+    unknown = [name for name in names if name not in CHARACTERISTICS]
+    if unknown:
+        raise InputError(f"features must be among {', '.join(CHARACTERISTICS)}, found {', '.join(unknown)}")
+    ranked = [rank(raw(panel, name), panel.listed).astype(np.float32) for name in names]
+    features = np.concatenate([panel.features.astype(np.float32), *(r[:, :, None] for r in ranked)], axis=2)
+    return panel.replace(features=features, feature_names=(*panel.feature_names, *names))
+
+
+def raw(panel: Panel, name: str) -> np.ndarray:
+    """Return a characteristic (t, n) in its own units, NaN where its window holds too few returns."""
+    return CHARACTERISTICS[name](pd.DataFrame(panel.returns), pd.DataFrame(panel.listed)).to_numpy()
+
+
+def rank(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
+    """Rank values (t, n) across the listed firms of each date to [-1, 1], ties at their mean; missing stays missing.
+
+    Examples
+    --------
+    >>> rank(np.array([[3.0, 1.0, np.nan, 2.0]]), np.ones((1, 4), bool)).tolist()
+    [[1.0, -1.0, nan, 0.0]]
+    """
+    ranks = pd.DataFrame(np.where(listed, values, np.nan)).rank(axis=1).to_numpy()
+    count = (~np.isnan(ranks)).sum(axis=1, keepdims=True)
+    return np.where(count > 1, 2 * (ranks - 1) / np.maximum(count - 1, 1) - 1, ranks - ranks)
+
+
+def momentum(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Return over months t-12 to t-2, the last month left out (Jegadeesh and Titman 1993)."""
+    return _compounded(returns, YEAR - MONTH).shift(MONTH)
+
+
+def reversal(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Return over the last month (Jegadeesh 1990)."""
+    return _compounded(returns, MONTH)
+
+
+def volatility(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Realised volatility: root of the year's mean squared daily return, a year (Andersen et al. 2003)."""
+    return (_mean(returns**2, YEAR) * YEAR) ** 0.5
+
+
+def beta(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Slope of a year's daily returns on the equal-weighted market (Fama and MacBeth 1973)."""
+    return _market_model(returns, listed, YEAR)[0]
+
+
+def idiosyncratic_volatility(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Return the daily standard deviation of a month's residuals from the market model.
+
+    Ang, Hodrick, Xing and Zhang (2006) take the residuals from three factors; here the market alone.
+    """
+    return _market_model(returns, listed, MONTH)[1]
+
+
+def maximum_return(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Largest daily return of the last month (Bali, Cakici and Whitelaw 2011)."""
+    return returns.rolling(MONTH, min_periods=_least(MONTH)).max()
+
+
+def drawdown(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Return since the highest close of the last year, at most 0 (cf. George and Hwang 2004)."""
+    level = _log(returns).fillna(0.0).cumsum().where(returns.notna())
+    highest = level.rolling(YEAR, min_periods=_least(YEAR)).max()
+    return _apply(np.expm1, level - highest)
+
+
+CHARACTERISTICS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {
+    function.__name__: function
+    for function in (momentum, reversal, volatility, beta, idiosyncratic_volatility, maximum_return, drawdown)
+}
+
+
+def _apply(function: np.ufunc, values: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(function(values.to_numpy()))
+
+
+def _least(window: int) -> int:
+    return int(np.ceil(window * _SHARE))
+
+
+def _mean(values: pd.DataFrame, window: int) -> pd.DataFrame:
+    return values.rolling(window, min_periods=_least(window)).mean()
+
+
+def _log(returns: pd.DataFrame) -> pd.DataFrame:
+    # A total loss has no logarithm; no compounded return reaches across it.
+    return _apply(np.log1p, returns.where(returns > -1))
+
+
+def _compounded(returns: pd.DataFrame, window: int) -> pd.DataFrame:
+    return _apply(np.expm1, _log(returns).rolling(window, min_periods=_least(window)).sum())
+
+
+def _market_model(returns: pd.DataFrame, listed: pd.DataFrame, window: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return slope and residual standard deviation of r_i = a + b m over a rolling window."""
+    average = returns.where(listed).mean(axis=1)
+    market = returns.notna().mul(average, axis=0).where(returns.notna())
+    mean_r, mean_m = _mean(returns, window), _mean(market, window)
+    variance = _mean(market**2, window) - mean_m**2
+    covariance = _mean(returns * market, window) - mean_r * mean_m
+    slope = (covariance / variance).where(variance > 1e-14)
+    residual = (_mean(returns**2, window) - mean_r**2 - slope * covariance).clip(lower=0)
+    return slope, residual**0.5

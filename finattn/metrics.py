@@ -1,0 +1,236 @@
+"""How well forecasts order and predict one cross-section after another: pure functions on arrays [t n].
+
+Everywhere a row is a date t, a column a firm n, and NaN an absent firm-date; a firm counts on a date only where both
+arrays have it. Infinite numbers are refused. The order of the firms does not matter. No function loops over dates.
+
+A cross-section is *constant*, and what needs variation in it undefined (NaN), where it has fewer than two firms or its
+largest and smallest value differ by at most 1e-12 of the larger magnitude: closer than that is floating-point noise.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from finattn.errors import InputError
+
+__all__ = ["constant", "hit_rate", "information_coefficient", "rank_information_coefficient", "squared_losses"]
+
+Floats = NDArray[np.float64]
+
+_NOISE = 1e-12
+
+
+def information_coefficient(score: ArrayLike, realised: ArrayLike) -> Floats:
+    """Pearson correlation across firms of score and realised return, date by date.
+
+    Parameters
+    ----------
+    score, realised : array [t n]
+        Forecast score (any unit) and the return that followed it (a fraction); NaN = absent.
+
+    Returns
+    -------
+    array [t]
+        In [-1, 1]; NaN where either cross-section is constant.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> information_coefficient([[1, 2, 3], [1, 1, 1]], [[0.01, 0.02, 0.03], [0.01, 0.02, 0.03]])
+    array([ 1., nan])
+    """
+    score, realised = _paired(score, realised)
+    return _correlation(score, realised)
+
+
+def rank_information_coefficient(score: ArrayLike, realised: ArrayLike) -> Floats:
+    """Spearman correlation across firms of score and realised return, date by date; tied firms share their mean rank.
+
+    Parameters
+    ----------
+    score, realised : array [t n]
+        Forecast score (any unit) and the return that followed it (a fraction); NaN = absent.
+
+    Returns
+    -------
+    array [t]
+        In [-1, 1]; NaN where either cross-section is constant.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> rank_information_coefficient([[1, 2, 30]], [[0.01, 0.02, 0.03]])
+    array([1.])
+    """
+    score, realised = _paired(score, realised)
+    return _correlation(_ranks(score), _ranks(realised))
+
+
+def hit_rate(score: ArrayLike, realised: ArrayLike) -> Floats:
+    """Share of firms that lie on the same side of the date's median by score as by realised return.
+
+    Medians are over the firms that have both. A firm that lies on either median is left out. 0.5 is chance.
+
+    Parameters
+    ----------
+    score, realised : array [t n]
+        Forecast score (any unit) and the return that followed it (a fraction); NaN = absent.
+
+    Returns
+    -------
+    array [t]
+        In [0, 1]; NaN where either cross-section is constant or no firm is left.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> hit_rate([[1, 2, 3, 4]], [[0.01, 0.04, 0.02, 0.03]])
+    array([0.5])
+    """
+    score, realised = _paired(score, realised)
+    sides = _sides(score) * _sides(realised)
+    judged = np.count_nonzero(sides, axis=1)
+    return _ratio(np.count_nonzero(sides > 0, axis=1), judged)
+
+
+def squared_losses(prediction: ArrayLike, realised: ArrayLike) -> tuple[Floats, Floats]:
+    """Sum of squared errors of the prediction and of the forecast zero, date by date.
+
+    Pooled over dates they give the out-of-sample R2 of Gu, Kelly and Xiu (2020, "Empirical Asset Pricing via Machine
+    Learning", eq. 19): 1 - sum (r - rhat)^2 / sum r^2. Its benchmark is zero, not the historical mean.
+
+    Parameters
+    ----------
+    prediction, realised : array [t n]
+        Predicted and realised returns (fractions over the same rows); NaN = absent.
+
+    Returns
+    -------
+    model, zero : array [t]
+        Sums over firms of (r - rhat)^2 and of r^2; NaN on dates without a firm that has both.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> model, zero = squared_losses([[0.5, 0.0]], [[1.0, 2.0]])
+    >>> float(1 - model.sum() / zero.sum())
+    0.15000000000000002
+    """
+    prediction, realised = _paired(prediction, realised)
+    empty = np.isnan(realised).all(axis=1)
+    error = prediction - realised
+    losses = [np.nansum(np.square(part, out=part), axis=1) for part in (error, realised)]
+    model, zero = (np.where(empty, np.nan, loss) for loss in losses)
+    return model, zero
+
+
+def constant(values: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each date's cross-section is constant up to floating-point noise, or has fewer than two firms.
+
+    Parameters
+    ----------
+    values : array [t n]
+        NaN = absent.
+
+    Returns
+    -------
+    array of bool [t]
+
+    Examples
+    --------
+    >>> constant([[0.1 + 0.2, 0.3], [0.1, 0.3], [0.1, np.nan]])
+    array([ True, False,  True])
+    """
+    low, high = _range(np.asarray(values, np.float64))
+    return ~(high - low > _NOISE * np.maximum(np.abs(low), np.abs(high)))
+
+
+def _paired(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
+    """Return fresh float64 copies in which a firm-date that either lacks is NaN in both."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.ndim != 2 or first.shape != second.shape:
+        raise InputError(f"expected two arrays of one shape [t n], found {first.shape} and {second.shape}")
+    for array in (first, second):
+        if np.isinf(array).any():
+            row, column = np.argwhere(np.isinf(array))[0]
+            raise InputError(f"expected finite numbers or NaN, found {array[row, column]} at [{row}, {column}]")
+    absent = np.isnan(first) | np.isnan(second)
+    return np.where(absent, np.nan, first), np.where(absent, np.nan, second)
+
+
+def _range(values: Floats) -> tuple[Floats, Floats]:
+    """Return each date's smallest and largest value; NaN without firms."""
+    return (
+        np.fmin.reduce(values, axis=1, initial=np.nan),
+        np.fmax.reduce(values, axis=1, initial=np.nan),
+    )
+
+
+def _correlation(first: Floats, second: Floats) -> Floats:
+    """Pearson correlation per date [t]; both arrays are absent at the same firms, or wholly on constant dates."""
+    first, second = _normalised(first), _normalised(second)
+    first *= second
+    undefined = np.isnan(first).all(axis=1)
+    return np.where(undefined, np.nan, np.clip(np.nansum(first, axis=1), -1.0, 1.0))
+
+
+def _normalised(values: Floats) -> Floats:
+    """Centre each date and scale it to unit length; NaN where constant.
+
+    The smallest value is taken off first: exact for values that lie close together, so that no digit is lost to a
+    common level, and dividing by the range keeps squares from over- or underflowing.
+    """
+    low, high = _range(values)
+    spread = np.where(constant(values), np.nan, high - low)
+    unit = values - low[:, None]
+    unit /= spread[:, None]
+    unit -= _ratio(np.nansum(unit, axis=1), np.count_nonzero(~np.isnan(unit), axis=1))[:, None]
+    unit /= np.sqrt(np.nansum(unit * unit, axis=1))[:, None] if unit.size else 1.0
+    return unit
+
+
+def _ranks(values: Floats) -> Floats:
+    """Average ranks 1..n among each date's firms; NaN where absent or constant."""
+    absent = np.isnan(values)
+    ranks = rankdata(np.where(absent, np.inf, values), axis=1) if values.size else values.copy()
+    ranks[absent | constant(values)[:, None]] = np.nan
+    return ranks
+
+
+def _sides(values: Floats) -> NDArray[np.int8]:
+    """Return 1 above, -1 below and 0 on the date's median; 0 where absent or constant."""
+    signs = np.sign(values - _median(values)[:, None])
+    signs[constant(values)] = 0.0
+    return np.nan_to_num(signs, copy=False).astype(np.int8)
+
+
+def _median(values: Floats) -> Floats:
+    """Median over each date's firms (numpy's nanmedian loops over dates); NaN without firms."""
+    if not values.size:
+        return np.full(len(values), np.nan)
+    ordered = np.sort(values, axis=1)
+    count = np.count_nonzero(~np.isnan(values), axis=1)
+    middle = np.stack([np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)], axis=1)
+    return np.take_along_axis(ordered, middle, axis=1).mean(axis=1)
+
+
+def _ratio(numerator: NDArray, denominator: NDArray) -> Floats:
+    """Divide; NaN where the denominator is zero."""
+    undefined = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=denominator != 0)

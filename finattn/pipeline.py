@@ -1,0 +1,260 @@
+"""One run, from source to report: each stage writes a file that the next reads, and a killed run goes on."""
+
+import dataclasses
+import json
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from finattn import data, features
+from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
+from finattn.config import RunConfig, to_yaml
+from finattn.errors import InputError
+from finattn.evaluation import evaluate, portfolio
+from finattn.experiment import Step, fit_folder, fold_spans, rungs, tuning, walk_forward
+from finattn.forecasts import Forecasts
+from finattn.panel import Panel
+from finattn.splits import WalkForward, decision_mask
+from finattn.storage import atomic_file, sweep, write_json
+
+EXPLAINED_CELLS = 2_000_000  # weights kept for the report; a large panel is explained on fewer dates
+
+
+def run(
+    config: RunConfig,
+    force: bool = False,
+    on_stage: Callable[[str], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    on_epoch: Callable[[int, int, float], None] | None = None,
+) -> Path:
+    """Run a configuration to its report, going on where an earlier run of the same one stopped.
+
+    Everything that can be wrong with the input is found before anything is written.
+
+    Parameters
+    ----------
+    config : the whole run. force : start over.
+    on_stage, on_step, on_epoch : called as the run goes on, for progress.
+
+    Returns
+    -------
+    Path of the report.
+
+    Raises
+    ------
+    InputError
+        For what the source, the features, the folds or the run's folder refuse.
+    """
+    say = on_stage or (lambda stage: None)
+    began, started = time.perf_counter(), datetime.now(UTC)
+    _set_threads(config.training.threads)
+    say("reading the panel")
+    panel = features.build(data.load(config.data), config.features)
+    splits = walk_forward_splits(config)
+    spans = fold_spans(panel, splits)
+    _check(config, panel)
+    folder = prepare(config, panel.fingerprint, force)
+    panel.save(folder / "panel")
+    say("fitting and forecasting")
+    forecasts = walk_forward(panel, rungs(config, on_epoch), splits, config.target, folder / "folds", on_step)
+    forecasts.save(folder / "forecasts.parquet")
+    say("evaluating")
+    against = [name for name in dict.fromkeys((config.headline[1], config.primary[1])) if name in forecasts.models]
+    _write(evaluate(forecasts, against), folder / "metrics.parquet")
+    _write(_portfolios(config, forecasts, panel), folder / "portfolio.parquet")
+    explained = list(_explanations(config, panel, splits, folder / "folds"))
+    if explained:
+        _write(pd.concat(explained, ignore_index=True), folder / "explanations.parquet")
+    counts = _counts(panel, forecasts, splits)
+    write_json(folder / "provenance.json", provenance(config, panel, counts, spans, folder, started, began))
+    say("writing the report")
+    from finattn import report  # plotly is slow to import
+
+    return report.write(folder)
+
+
+def prepare(config: RunConfig, panel_fingerprint: str, force: bool) -> Path:
+    """Open the run's folder: a new one, or one that the same configuration, panel and version began.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds another run, naming what differs.
+    """
+    folder, file = config.folder, config.folder / "config.yaml"
+    key = folder / "run.json"
+    if folder.exists() and not key.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")
+    if force and folder.exists():
+        shutil.rmtree(folder)
+    state = {"config": config.fingerprint, "panel": panel_fingerprint, "finattn": metadata.version("finattn")}
+    earlier = json.loads(key.read_text(encoding="utf-8")) if key.exists() else state
+    if earlier != state:
+        differs = describe_changes(yaml.safe_load(file.read_text(encoding="utf-8")), yaml.safe_load(to_yaml(config)))
+        differs += [name for name in ("panel", "finattn") if earlier.get(name) != state[name]]
+        raise InputError(
+            f"{folder} holds a run with another {', '.join(differs)}; start over with --force, or choose another --name"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    with atomic_file(file) as temporary:
+        temporary.write_text(to_yaml(config), encoding="utf-8")
+    write_json(key, state)
+    return folder
+
+
+def walk_forward_splits(config: RunConfig) -> WalkForward:
+    """Return the splitter of a configuration; rows before the features' longest window are not trained on."""
+    split = dataclasses.asdict(config.splits)
+    warmup = features.YEAR if config.features else 1
+    return WalkForward(**split, horizon=config.target.horizon, delay=config.target.delay, start=warmup)
+
+
+def _check(config: RunConfig, panel: Panel) -> None:
+    """Refuse before anything is written what a forecaster would refuse later."""
+    peers = [name for name in config.forecasters if name.startswith("sic_")]
+    if peers and not (panel.industry != 0).any():
+        raise InputError(
+            f"{' and '.join(peers)} need industry codes, found none in the panel: add a column 'industry', or leave "
+            "them out of forecasters"
+        )
+    if "sic_kernel" in config.forecasters and not panel.feature_names:
+        raise InputError("sic_kernel needs characteristics, found none: name some in features")
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _portfolios(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.DataFrame:
+    """Trade at the decision's close and at the next row's, side by side."""
+    quantiles, cost = config.portfolio.quantiles, config.portfolio.cost
+    delays = sorted({config.target.delay, 1})
+    return pd.concat([portfolio(forecasts, panel, quantiles, cost, delay) for delay in delays], ignore_index=True)
+
+
+def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: Path) -> Iterator[pd.DataFrame]:
+    """Yield each attention model's weights at quarter ends of each fold's test dates, seeds averaged."""
+    from finattn.explain import attention
+    from finattn.training import AttentionForecaster
+
+    quarter_ends = decision_mask(panel.dates, "quarter-end")
+    cells = panel.shape[1] * (min(panel.shape[1], 100) + config.model.lookback)
+    for fold in splits.split(panel.dates):
+        rows = np.arange(fold.test[0], fold.test[-1] + 1)
+        rows = rows[quarter_ends[rows]] if quarter_ends[rows].any() else rows[-1:]
+        most = max(1, EXPLAINED_CELLS // cells)
+        rows = rows[:: -(-len(rows) // most)]
+        blocks = Blocks(panel, rows, Scaling.fit(panel, fold.train), config.target)
+        for name in config.forecasters:
+            if name in config.attention:
+                fits = [
+                    AttentionForecaster(config.attention[name], config.model).load(
+                        fit_folder(folder, fold.number, name, seed), blocks.scaling.width
+                    )
+                    for seed in config.training.seeds
+                ]
+                yield attention([fit.model for fit in fits], blocks, name)
+
+
+def _counts(panel: Panel, forecasts: Forecasts, splits: WalkForward) -> dict[str, int]:
+    """Count what was forecast, and what was left out and why."""
+    rows = np.concatenate([fold.test for fold in splits.split(panel.dates)])
+    one = forecasts.table[forecasts.table["model"] == forecasts.models[0]]
+    return {
+        "decision_dates": len(rows),
+        "firms": panel.shape[1],
+        "forecasts": len(forecasts.table),
+        "listed_but_unobserved": int((panel.listed[rows] & ~observed(panel, rows)).sum()),
+        "missing_delisting_returns": count_missing_delisting_returns(panel),
+        "unrealised": int(one["realised"].isna().sum()),
+    }
+
+
+def provenance(
+    config: RunConfig,
+    panel: Panel,
+    counts: Mapping[str, int],
+    spans: list[dict[str, Any]],
+    folder: Path,
+    started: datetime,
+    began: float,
+) -> dict[str, Any]:
+    """Gather all that a reader needs to make the run again, and what must be said beside its results."""
+    import torch
+
+    versions = {name: metadata.version(name) for name in ("finattn", "torch", "pytorch-lightning", "numpy", "pandas")}
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - began, 1),
+        "peak_memory_gib": round(_peak_bytes() / 2**30, 3),
+        "panel_fingerprint": panel.fingerprint,
+        "config_hash": config.fingerprint,
+        "seeds": list(config.training.seeds),
+        "folds": spans,
+        "counts": dict(counts),
+        "sample": sample_sentences(panel),
+        "tuning": tuning(folder / "folds"),
+    }
+
+
+def sample_sentences(panel: Panel) -> list[str]:
+    """Say about the panel what must stand beside its results."""
+    sentences = list(panel.source.get("caveats", []))
+    if not (panel.listed[:-1] & ~panel.listed[1:]).any() and not sentences:
+        sentences.append(
+            f"No firm of the {panel.shape[1]} ever leaves the panel: if they were chosen because they survived, every "
+            "result is flattered."
+        )
+    if not panel.industry_as_of and (panel.industry != 0).any() and not panel.source.get("caveats"):
+        sentences.append("Industry codes are not as known on each date: peers by industry use hindsight.")
+    return sentences
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def describe_changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name the dotted keys in which two configurations differ, with both values."""
+    changes = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            changes += describe_changes(before, after, f"{prefix}{key}.")
+        elif before != after:
+            changes.append(f"{prefix}{key} ({before!r} there, {after!r} now)")
+    return changes

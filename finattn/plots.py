@@ -1,0 +1,477 @@
+"""A table in, a plotly figure out.
+
+Nothing is computed here beyond cumulating, averaging over the axis that is not shown, and pivoting; every number comes
+from a table that another module wrote. All figures share one look: white ground, Okabe and Ito's colours (told apart
+by readers with any colour vision), a dash or marker of its own for each model (told apart in grey), text of 12 px or
+more, and SVG, so that they print. Text from data is escaped, because plotly reads a subset of HTML in every label.
+"""
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from finattn.errors import InputError
+
+
+class Style(NamedTuple):
+    """How a model looks in every figure."""
+
+    colour: str
+    dash: str
+    symbol: str
+    width: float = 1.8
+
+
+LABELS = {
+    "zero": "Zero",
+    "historical_mean": "Historical mean",
+    "ridge": "Ridge",
+    "sic_average": "SIC average",
+    "sic_kernel": "SIC kernel",
+    "time": "Attention, time",
+    "firm": "Attention, firms",
+    "both": "Attention, both",
+}
+STYLES = {
+    "both": Style("#D55E00", "solid", "circle", 2.8),
+    "firm": Style("#0072B2", "longdash", "square", 2.4),
+    "time": Style("#009E73", "longdashdot", "diamond", 2.4),
+    "ridge": Style("#000000", "solid", "x"),
+    "sic_kernel": Style("#CC79A7", "dash", "triangle-up"),
+    "sic_average": Style("#E69F00", "dashdot", "triangle-down"),
+    "historical_mean": Style("#56B4E9", "dot", "cross"),
+    "zero": Style("#7F7F7F", "2px,5px", "circle-open"),
+}
+WEIGHTS = ((0.0, "#FFFFFF"), (0.25, "#C6DBEF"), (0.6, "#0072B2"), (1.0, "#08264D"))
+SIGNED = ((0.0, "#D55E00"), (0.5, "#FFFFFF"), (1.0, "#0072B2"))
+FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+_DECADES = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+_UNKNOWN = 10**9  # stands for a code that is not known, and sorts last
+_GRID, _LINE, _INK = "#E3E6EA", "#8A929C", "#1B1F24"
+_SPANS = (
+    ("train", "Training", "#56B4E9", ""),
+    ("valid", "Validation", "#E69F00", "/"),
+    ("test", "Test", "#0072B2", "x"),
+)
+
+
+def label(model: str) -> str:
+    """Return the words that stand for a model, as plain text: escape it where it is drawn.
+
+    Examples
+    --------
+    >>> label("sic_kernel"), label("mine")
+    ('SIC kernel', 'mine')
+    """
+    return LABELS.get(model, model)
+
+
+def escape(text: object) -> str:
+    """Write `text` so that plotly shows it literally: it reads tags and entities in labels, but not quotes.
+
+    Examples
+    --------
+    >>> escape("AT&T <b>")
+    'AT&amp;T &lt;b&gt;'
+    """
+    return html.escape(str(text), quote=False)
+
+
+def cumulated_rank_ic(per_date: pd.DataFrame) -> go.Figure:
+    """Draw the sum, from the first decision on, of each model's rank IC per decision date.
+
+    A steady slope is a steady forecast. A date on which a rank IC is undefined adds 0; a model that has none defined
+    (all firms tie on every date) is left out.
+
+    Parameters
+    ----------
+    per_date : columns date, model, rank_ic; one row a decision date and model.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"date": pd.to_datetime(["2020-01-03", "2020-01-10"]), "model": "ridge",
+    ...                       "rank_ic": [0.1, 0.2]})
+    >>> [round(float(y), 2) for y in cumulated_rank_ic(table).data[0].y]
+    [0.1, 0.3]
+    """
+    _require(per_date, "date", "model", "rank_ic")
+    wide = _wide(per_date, "rank_ic").dropna(axis=1, how="all").fillna(0.0).cumsum()
+    figure = go.Figure(_lines(wide))
+    figure.add_hline(y=0, line={"color": _LINE, "width": 1})
+    figure.update_xaxes(title_text="Decision date", type="date")
+    figure.update_yaxes(title_text="Cumulated rank IC (sum over dates)")
+    return _finish(figure, 440)
+
+
+def portfolio_value(daily: pd.DataFrame) -> go.Figure:
+    """Draw the value of 1 put into each model's long-short portfolio, before and after costs, on a log scale.
+
+    Parameters
+    ----------
+    daily : columns date, model, gross, net (returns a day, fractions), of one delay. Values are drawn for the last day
+        of each week, compounded from every day; a model that never held anything is left out.
+
+    Raises
+    ------
+    InputError
+        Where a model has a date twice: filter the table to one delay first.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"date": pd.to_datetime(["2020-01-03", "2020-01-10"]), "model": "ridge",
+    ...                       "gross": [0.1, 0.1], "net": [0.0, 0.1]})
+    >>> [[round(float(y), 2) for y in trace.y] for trace in portfolio_value(table).data]
+    [[1.1, 1.21], [1.0, 1.1]]
+    """
+    _require(daily, "date", "model", "gross", "net")
+    figure = make_subplots(
+        1, 2, shared_yaxes=True, subplot_titles=("Before costs", "Net of costs"), horizontal_spacing=0.03
+    )
+    for column, kind in enumerate(("gross", "net"), start=1):
+        returns = _wide(daily, kind)
+        value = (1.0 + returns.loc[:, (returns != 0).any()]).cumprod()
+        weekly = value.groupby(pd.DatetimeIndex(value.index).to_period("W")).tail(1)
+        for trace in _lines(weekly):
+            figure.add_trace(trace.update(legendgroup=trace.name, showlegend=kind == "net"), 1, column)
+    figure.add_hline(y=1, line={"color": _LINE, "width": 1})
+    figure.update_xaxes(title_text="Date", type="date")
+    figure.update_yaxes(type="log", tickvals=_DECADES, ticktext=[f"{value:g}" for value in _DECADES])
+    figure.update_yaxes(title_text="Value of 1 invested (log scale)", col=1)
+    figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom", "x": 0.0})
+    return _finish(figure, 500, bottom=110)
+
+
+def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Draw when each fold trains, validates and tests; the gaps between are the purge and the embargo.
+
+    Parameters
+    ----------
+    folds : mappings with fold and {train, valid, test}_{start, end}, days in ISO form.
+
+    Examples
+    --------
+    >>> fold = {"fold": 0, "train_start": "1990-01-02", "train_end": "1997-12-31", "valid_start": "1998-01-05",
+    ...         "valid_end": "1999-12-31", "test_start": "2000-01-05", "test_end": "2003-12-31"}
+    >>> [trace.name for trace in fold_timeline([fold]).data]
+    ['Training', 'Validation', 'Test']
+    """
+    table = pd.DataFrame(list(folds))
+    _require(table, "fold", *(f"{span}_{edge}" for span, *_ in _SPANS for edge in ("start", "end")))
+    figure = go.Figure()
+    for span, name, colour, pattern in _SPANS:
+        start, end = pd.to_datetime(table[f"{span}_start"]), pd.to_datetime(table[f"{span}_end"])
+        figure.add_bar(
+            y=[str(fold) for fold in table["fold"]],
+            x=((end - start) / pd.Timedelta(milliseconds=1)).to_list(),
+            base=_days(start),
+            customdata=np.column_stack([_days(start), _days(end)]),
+            orientation="h",
+            name=name,
+            marker={"color": colour, "line": {"color": "white", "width": 0.5},
+                    "pattern": {"shape": pattern, "fillmode": "overlay", "fgcolor": "white", "size": 6}},
+            hovertemplate="Fold %{y}: %{customdata[0]} to %{customdata[1]}<extra>" + name + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="Date", type="date")
+    figure.update_yaxes(title_text="Fold", type="category", autorange="reversed", showgrid=False)
+    figure.update_layout(barmode="overlay", bargap=0.3, legend=_above())
+    return _finish(figure, 120 + 24 * max(len(table), 3), top=40)
+
+
+def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
+    """Draw how attention along time spreads over past days, on average over firms: a column for each model.
+
+    Above, the average over all dates, with a dashed line where every lag would weigh the same; below, a row a date.
+
+    Parameters
+    ----------
+    explanations : columns date, firm, model, method, kind, key, score; rows of kind "lag" and method "attention" are
+        drawn. key is the lag in trading days before the decision, score a weight in [0, 1].
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"date": pd.Timestamp("2020-03-31"), "firm": "A", "model": "time", "method": "attention",
+    ...                       "kind": "lag", "key": ["0", "1"], "score": [0.75, 0.25]})
+    >>> attention_over_lags(table).data[-1].z.tolist()
+    [[0.75, 0.25]]
+    """
+    weights = _attention(explanations, "lag")
+    models = list(weights["model"].unique())
+    figure = make_subplots(
+        2, len(models), row_heights=[0.27, 0.73], shared_xaxes=True, shared_yaxes=True, vertical_spacing=0.04,
+        horizontal_spacing=0.04, subplot_titles=[escape(label(model)) for model in models],
+    )  # fmt: skip
+    for column, model in enumerate(models, start=1):
+        wide = _mean_weights(weights[weights["model"] == model], "date")
+        wide = wide[sorted(wide.columns, key=lambda lag: int(str(lag)))]
+        days, lags = _days(wide.index), [int(str(lag)) for lag in wide.columns]
+        line = {"color": _style(model, 0).colour, "width": 2}
+        hover = "lag %{x}: %{y:.4f}<extra></extra>"
+        figure.add_scatter(
+            x=lags, y=wide.mean().to_numpy(), line=line, hovertemplate=hover, showlegend=False, row=1, col=column
+        )
+        equal = {"y": 1 / len(lags), "line": {"color": _LINE, "width": 1.5, "dash": "dash"}}
+        figure.add_hline(**equal, row=1, col=column)
+        hover = "%{y}, lag %{x}: %{z:.4f}<extra></extra>"
+        figure.add_heatmap(
+            x=lags, y=days, z=wide.to_numpy(), coloraxis="coloraxis", hovertemplate=hover, row=2, col=column
+        )
+        years = _year_ticks(days)
+        figure.update_yaxes(
+            type="category",
+            autorange="reversed",
+            tickvals=years,
+            ticktext=[day[:4] for day in years],
+            row=2,
+            col=column,
+        )
+    figure.update_xaxes(title_text="Lag (trading days before the decision)", row=2)
+    figure.update_xaxes(showgrid=False)
+    figure.update_yaxes(title_text="Mean weight", row=1, col=1, rangemode="tozero")
+    figure.update_yaxes(title_text="Decision date", row=2, col=1)
+    figure.update_layout(coloraxis=_weight_scale(figure))
+    return _finish(figure, 540, top=40)
+
+
+def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Sequence[int]) -> go.Figure:
+    """Draw whom each firm looks at, on average over dates: rows ask, columns are asked, each row sums to one.
+
+    Firms are sorted by SIC code, unknown ones last; thin lines part the two-digit major groups.
+
+    Parameters
+    ----------
+    explanations : columns date, firm, model, method, kind, key, score; rows of kind "peer" and method "attention" are
+        drawn, a panel for each model.
+    firms : (n,) identifiers to show.
+    industry : (n,) SIC code of each, 0 = unknown.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"date": pd.Timestamp("2020-03-31"), "firm": ["A", "B"], "model": "firm",
+    ...                       "method": "attention", "kind": "peer", "key": ["B", "A"], "score": [1.0, 1.0]})
+    >>> peer_heat_map(table, ["A", "B"], [3571, 2834]).data[0].x
+    ('B 2834', 'A 3571')
+    """
+    if len(firms) != len(industry):
+        raise InputError(f"peer_heat_map needs a code for each firm, found {len(industry)} for {len(firms)} firms")
+    weights = _attention(explanations, "peer")
+    shown = set(weights["firm"]) | set(weights["key"])
+    order = sorted(
+        (int(code) or _UNKNOWN, str(firm)) for firm, code in zip(firms, industry, strict=True) if firm in shown
+    )
+    ids = [firm for _, firm in order]
+    ticks = _firm_labels(order)
+    models = list(weights["model"].unique())
+    titles = [escape(label(model)) for model in models]
+    figure = make_subplots(1, len(models), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles)
+    for column, model in enumerate(models, start=1):
+        wide = _mean_weights(weights[weights["model"] == model], "firm")
+        z = wide.reindex(index=ids, columns=ids, fill_value=0.0).to_numpy()
+        hover = "%{y} looks at %{x}: %{z:.3f}<extra></extra>"
+        figure.add_heatmap(x=ticks, y=ticks, z=z, coloraxis="coloraxis", hovertemplate=hover, row=1, col=column)
+    for edge in _group_edges([code for code, _ in order]):
+        for add in (figure.add_hline, figure.add_vline):
+            add(edge - 0.5, line={"color": _LINE, "width": 0.8}, row="all", col="all")
+    shared = {"type": "category", "showgrid": False}
+    figure.update_xaxes(shared, title_text="Firm asked", tickangle=-90)
+    figure.update_yaxes(shared, autorange="reversed")
+    figure.update_yaxes(title_text="Firm asking (ticker and SIC code)", col=1)
+    figure.update_layout(coloraxis=_weight_scale(figure))
+    return _finish(figure, 260 + min(18 * max(len(ids), 8), 720), top=40)
+
+
+def rank_ic_intervals(metrics: pd.DataFrame, reference: str = "ridge") -> go.Figure:
+    """Draw each model's mean rank IC, and its difference to `reference`, with 95% intervals.
+
+    The line is the interval by HAC standard errors, the grey band behind it that of the block bootstrap. A model whose
+    rank IC is undefined keeps its row and shows no point.
+
+    Parameters
+    ----------
+    metrics : columns model, against (null for a level), metric, estimate, lower, upper, bootstrap_lower,
+        bootstrap_upper; rows of metric "rank_ic" are drawn.
+    reference : the model that the right-hand panel subtracts.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"model": ["ridge"], "against": [None], "metric": ["rank_ic"], "estimate": [0.02],
+    ...     "lower": [0.0], "upper": [0.04], "bootstrap_lower": [0.0], "bootstrap_upper": [0.05]})
+    >>> rank_ic_intervals(table).data[1].x.tolist()
+    [0.02]
+    """
+    edges = ("lower", "upper", "bootstrap_lower", "bootstrap_upper")
+    _require(metrics, "model", "against", "metric", "estimate", *edges)
+    table = metrics[metrics["metric"] == "rank_ic"]
+    levels, differences = table[table["against"].isna()], table[table["against"] == reference]
+    titles = ("Rank IC", f"Rank IC minus that of {escape(label(reference))}")
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=titles)
+    for column, part in enumerate((levels, differences), start=1):
+        figure.add_trace(_whiskers(part, "bootstrap_lower", "bootstrap_upper"), 1, column)
+        figure.add_trace(_whiskers(part, "lower", "upper"), 1, column)
+        figure.add_vline(0, line={"color": _INK, "width": 1}, row=1, col=column)
+    figure.update_xaxes(title_text="Mean over dates, 95% interval")
+    names = [escape(label(model)) for model in levels["model"]]
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=names, autorange="reversed")
+    return _finish(figure, 110 + 34 * max(len(names), 3), top=40)
+
+
+def rank_ic_by_year(per_date: pd.DataFrame) -> go.Figure:
+    """Draw the mean rank IC of each model in each calendar year, as a table of signed colours with the numbers in it.
+
+    Parameters
+    ----------
+    per_date : columns date, model, rank_ic; one row a decision date and model.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"date": pd.to_datetime(["2020-01-03", "2021-01-08"]), "model": "ridge",
+    ...                       "rank_ic": [0.1, -0.2]})
+    >>> rank_ic_by_year(table).data[0].z.tolist()
+    [[0.1, -0.2]]
+    """
+    _require(per_date, "date", "model", "rank_ic")
+    wide = _wide(per_date, "rank_ic").dropna(axis=1, how="all")
+    yearly = wide.groupby(pd.DatetimeIndex(wide.index).year).mean().T
+    z = yearly.to_numpy()
+    text = [
+        ["" if np.isnan(v) else f"{round(v, 2) + 0.0:.2f}".replace("-", "−").replace("0.", ".") for v in row]
+        for row in z
+    ]
+    figure = go.Figure(go.Heatmap(
+        x=[str(year) for year in yearly.columns], y=[escape(label(model)) for model in yearly.index], z=z, text=text,
+        texttemplate="%{text}", textfont={"size": 12}, colorscale=SIGNED, zmid=0.0, xgap=1, ygap=1, showscale=False,
+        hovertemplate="%{y}, %{x}: %{z:.3f}<extra></extra>",
+    ))  # fmt: skip
+    figure.update_xaxes(title_text="Year of the decision (mean rank IC in the cell)", type="category", showgrid=False)
+    figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return _finish(figure, 110 + 32 * max(len(yearly), 3))
+
+
+# -- tables ------------------------------------------------------------
+
+
+def _require(table: pd.DataFrame, *columns: str) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise InputError(f"a figure needs the columns {', '.join(columns)}; found no {', '.join(missing)}")
+
+
+def _wide(table: pd.DataFrame, values: str) -> pd.DataFrame:
+    """Pivot to a row a date and a column a model, models in their order of appearance."""
+    if table.duplicated(["date", "model"]).any():
+        raise InputError(f"a figure of {values} needs one row for each date and model, found duplicates")
+    wide = table.pivot(index="date", columns="model", values=values).sort_index()
+    return wide[list(dict.fromkeys(table["model"]))]
+
+
+def _attention(explanations: pd.DataFrame, kind: str) -> pd.DataFrame:
+    _require(explanations, "date", "firm", "model", "method", "kind", "key", "score")
+    rows = explanations[(explanations["kind"] == kind) & (explanations["method"] == "attention")]
+    if rows.empty:
+        raise InputError(f"explanations must hold attention of kind {kind!r} to draw it, found none")
+    return rows
+
+
+def _mean_weights(weights: pd.DataFrame, rows: str) -> pd.DataFrame:
+    """Average weights over all that asked in a row; a key that was not kept counts 0, so that rows still sum to one."""
+    total = weights.groupby([rows, "key"])["score"].sum().unstack().fillna(0.0)
+    return total.div(weights[["date", "firm"]].drop_duplicates().groupby(rows).size(), axis=0)
+
+
+def _days(dates: Iterable[Any]) -> list[str]:
+    return [pd.Timestamp(day).strftime("%Y-%m-%d") for day in dates]
+
+
+def _year_ticks(days: Sequence[str], most: int = 12) -> list[str]:
+    """Pick the first day of every year, or of every k-th where there are many."""
+    first = {day[:4]: day for day in reversed(days)}
+    days = sorted(first.values())
+    return days[:: -(-len(days) // most)]
+
+
+def _firm_labels(order: Sequence[tuple[int, str]], most: int = 14) -> list[str]:
+    """Write firm and code; long names are cut to leave room for the figure, unless two would then be the same."""
+    codes = ["?" if code == _UNKNOWN else str(code) for code, _ in order]
+    names = [firm if len(firm) <= most else f"{firm[: most - 1]}…" for _, firm in order]
+    if len(set(zip(names, codes, strict=True))) < len(order):
+        names = [firm for _, firm in order]
+    return [escape(f"{name} {code}") for name, code in zip(names, codes, strict=True)]
+
+
+def _group_edges(codes: Sequence[int]) -> list[int]:
+    """Return the positions at which the two-digit major group changes."""
+    return [i for i in range(1, len(codes)) if codes[i] // 100 != codes[i - 1] // 100]
+
+
+# -- looks ------------------------------------------------------------
+
+
+def _style(model: str, position: int) -> Style:
+    """Return a model's own style; one that is not known takes that of its position."""
+    return STYLES.get(model) or list(STYLES.values())[position % len(STYLES)]
+
+
+def _lines(wide: pd.DataFrame) -> list[go.Scatter]:
+    """Return a line for each column, those that end highest first, as the eye meets them in the legend."""
+    styles = {model: _style(model, i) for i, model in enumerate(wide.columns)}
+    last = wide.ffill().iloc[-1].sort_values(ascending=False, kind="stable") if len(wide) else pd.Series(dtype=float)
+    days = _days(wide.index)
+    return [
+        go.Scatter(
+            x=days, y=wide[model].to_numpy(), mode="lines", name=escape(label(model)),
+            line={"color": styles[model].colour, "dash": styles[model].dash, "width": styles[model].width},
+            hovertemplate="%{x}: %{y:.3f}",
+        )
+        for model in last.index
+    ]  # fmt: skip
+
+
+def _whiskers(part: pd.DataFrame, lower: str, upper: str) -> go.Scatter:
+    band = lower.startswith("bootstrap")
+    styles = [_style(model, i) for i, model in enumerate(part["model"])]
+    estimate = part["estimate"].to_numpy(float)
+    return go.Scatter(
+        x=estimate,
+        y=[escape(label(model)) for model in part["model"]],
+        mode="markers",
+        marker={"size": 1 if band else 10, "color": [s.colour for s in styles], "symbol": [s.symbol for s in styles]},
+        error_x={
+            "type": "data", "symmetric": False, "width": 0 if band else 5, "thickness": 9 if band else 1.8,
+            "color": "#D5DAE0" if band else _INK,
+            "array": part[upper].to_numpy(float) - estimate, "arrayminus": estimate - part[lower].to_numpy(float),
+        },
+        hovertemplate="%{y}: %{x:.4f}<extra></extra>",
+        hoverinfo="skip" if band else None,
+        showlegend=False,
+    )  # fmt: skip
+
+
+def _weight_scale(figure: go.Figure) -> dict[str, Any]:
+    """Return the colours of weights, from white at zero to dark at the largest."""
+    maps = [trace.z for trace in figure.data if trace.type == "heatmap"]
+    # At least twice an equal share: weights that hardly differ must not look strong.
+    largest = max(max(float(np.max(z)), 2.0 / z.shape[1]) for z in maps)
+    bar = {"title": {"text": "Weight", "side": "right", "font": {"size": 13}}, "thickness": 14, "outlinewidth": 0.5}
+    return {"colorscale": WEIGHTS, "cmin": 0.0, "cmax": largest, "colorbar": bar}
+
+
+def _above() -> dict[str, Any]:
+    return {"orientation": "h", "x": 0.0, "y": 1.0, "yanchor": "bottom", "traceorder": "normal"}
+
+
+def _finish(figure: go.Figure, height: int, top: int = 16, bottom: int = 56) -> go.Figure:
+    """Give a figure the look that all of them share."""
+    axis = {"gridcolor": _GRID, "linecolor": _LINE, "showline": True, "ticks": "outside", "tickcolor": _LINE,
+            "zeroline": False, "automargin": True, "title_standoff": 10, "title_font_size": 13}  # fmt: skip
+    figure.update_xaxes(axis)
+    figure.update_yaxes(axis)
+    figure.update_annotations(font={"size": 14})
+    return figure.update_layout(
+        template="none", height=height, margin={"l": 64, "r": 16, "t": top, "b": bottom}, hovermode="closest",
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": _INK},
+        legend_font_size=13,
+    )  # fmt: skip

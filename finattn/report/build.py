@@ -1,0 +1,305 @@
+"""Assemble a run's tables, sentences and figures into one self-contained HTML file.
+
+Nothing is trained, downloaded or measured here: every number comes from the run's files.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from finattn import evaluation, plots
+from finattn.config import BASELINES, RunConfig, read_yaml
+from finattn.errors import InputError
+from finattn.forecasts import Forecasts
+from finattn.panel import Panel
+from finattn.report import sentences, tables
+from finattn.storage import atomic_file
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder holds; `portfolio` and `explanations` are None where it lacks their file."""
+
+    name: str
+    config: Mapping[str, Any]
+    config_text: str
+    provenance: Mapping[str, Any]
+    panel: Panel
+    forecasts: Forecasts
+    metrics: pd.DataFrame
+    portfolio: pd.DataFrame | None
+    explanations: pd.DataFrame | None
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The pair that was declared for the first sentence."""
+        model, against = self.config.get("headline", RunConfig().headline)
+        return str(model), str(against)
+
+    @property
+    def primary(self) -> tuple[str, str]:
+        """The pair that was declared for the one claim."""
+        model, against = self.config.get("primary", RunConfig().primary)
+        return str(model), str(against)
+
+    @property
+    def attention(self) -> list[str]:
+        """The attention models that were run: all that are not baselines."""
+        return [model for model in self.forecasts.models if model not in BASELINES]
+
+
+class Figure(NamedTuple):
+    """A figure for the page: `says` is read aloud in its place, `caption` stands below it."""
+
+    key: str
+    says: str
+    caption: str
+    json: Markup
+    height: int
+
+
+def write(run: str | Path) -> Path:
+    """Write `report.html` into a run's folder, from the files there, and return its path.
+
+    The file is whole or absent. It holds everything it shows, plotly.js included, and a content security policy that
+    lets it fetch nothing. Where the run has no portfolio or no explanations, the report says so in their place.
+
+    Parameters
+    ----------
+    run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio.parquet
+        and explanations.parquet as there are.
+
+    Raises
+    ------
+    InputError
+        Where a file that every report needs is absent or cannot be read.
+    """
+    files = read(Path(run))
+    page = _template().render(**_context(files))
+    path = Path(run) / "report.html"
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def read(folder: Path) -> Run:
+    """Read a run's folder."""
+    for name in ("config.yaml", "provenance.json", "forecasts.parquet", "metrics.parquet"):
+        if not (folder / name).is_file():
+            raise InputError(f"a report needs {name} in the run's folder, found none in {folder}")
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder / 'provenance.json'} must be JSON: {error}") from None
+    return Run(
+        name=folder.resolve().name,
+        config=read_yaml(folder / "config.yaml"),
+        config_text=(folder / "config.yaml").read_text(encoding="utf-8"),
+        provenance=provenance,
+        panel=Panel.load(folder / "panel"),
+        forecasts=Forecasts.load(folder / "forecasts.parquet"),
+        metrics=pd.read_parquet(folder / "metrics.parquet"),
+        portfolio=_optional(folder / "portfolio.parquet"),
+        explanations=_optional(folder / "explanations.parquet"),
+    )
+
+
+def _optional(path: Path) -> pd.DataFrame | None:
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def _template() -> jinja2.Template:
+    source = resources.files("finattn.report").joinpath("template.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["together"] = _together
+    return environment.from_string(source)
+
+
+def _together(text: str) -> str:
+    """Keep an estimate and its error, and both sides of an equation, on one line."""
+    for sign in "±=<":
+        text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
+    return text
+
+
+def _context(run: Run) -> dict[str, Any]:
+    """Collect everything that the template shows."""
+    per_date = evaluation.per_date(run.forecasts)
+    folds = run.provenance.get("folds", [])
+    summary = None if run.portfolio is None else _portfolio_summary(run)
+    return {
+        "name": run.name,
+        "facts": _facts(run),
+        "findings": _findings(run, summary),
+        "caveats": _caveats(run),
+        "models": tables.models(run.metrics),
+        "differences": tables.differences(run.metrics, run.headline[1]),
+        "everything": tables.everything(run.metrics),
+        "ranking": _ranking_figures(run, per_date),
+        "portfolio": None if summary is None else tables.portfolio(summary),
+        "value": None if run.portfolio is None else _value_figure(run.portfolio),
+        "folds": _figure("folds", plots.fold_timeline(folds), *FOLDS) if folds else None,
+        **_attention_figures(run),
+        "tuning": tables.tuning(run.provenance.get("tuning", [])),
+        "provenance": tables.provenance(run.provenance),
+        "config": run.config_text,
+        "reference": plots.label(run.headline[1]),
+        "plotly": Markup(get_plotlyjs()),  # a library's own code, the one text here that is not escaped
+    }
+
+
+# -- sentences ------------------------------------------------------------
+
+
+def _findings(run: Run, summary: pd.DataFrame | None) -> list[str]:
+    model, against = run.headline
+    said = [sentences.headline(run.metrics, model, against), sentences.primary(_primary(run), *run.primary)]
+    said.append(sentences.counts(run.metrics, run.attention, against))
+    if summary is not None:
+        delay = int(summary["delay"].max())
+        sharpes = {name: _sharpe(summary, name, delay) for name in (model, against, *run.primary)}
+        cost = run.config.get("portfolio", {}).get("cost")
+        said.append(sentences.portfolio({k: v for k, v in sharpes.items() if v is not None}, delay, cost))
+    return said
+
+
+def _primary(run: Run) -> sentences.Result | None:
+    if not set(run.primary) <= set(run.forecasts.models):
+        return None
+    found = evaluation.primary(run.forecasts, *run.primary)
+    return sentences.result_of(found.estimate._asdict() | {"p_value": found.p_one_sided})
+
+
+def _caveats(run: Run) -> list[str]:
+    """Say what the sample is; today's industry codes are mentioned even where the run forgot to."""
+    said = [str(sentence) for sentence in run.provenance.get("sample", [])]
+    if not run.panel.industry_as_of and not any("code" in sentence.lower() for sentence in said):
+        said.append("Industry codes are those of today, not those known on each date.")
+    return said
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    """List what a reader asks first: how long, how many, how far ahead."""
+    dates = run.forecasts.table["date"]
+    firms = run.forecasts.table["firm"].nunique()
+    horizon, delay = run.forecasts.horizon, run.forecasts.delay
+    return [
+        ("Test dates", f"{dates.min():%b %Y} to {dates.max():%b %Y}"),
+        ("Decisions", f"{dates.nunique():,}"),
+        ("Firms", f"{firms:,}"),
+        ("Folds", f"{run.forecasts.table['fold'].nunique():,}"),
+        ("Forecast", f"return over {horizon} day{'s' * (horizon != 1)}" + (", from the next day" if delay else "")),
+    ]
+
+
+# -- portfolios ------------------------------------------------------------
+
+
+def _portfolio_summary(run: Run) -> pd.DataFrame:
+    assert run.portfolio is not None
+    return evaluation.portfolio_summary(run.portfolio, run.panel.periods_per_year)
+
+
+def _sharpe(summary: pd.DataFrame, model: str, delay: int) -> sentences.Result | None:
+    rows = summary[(summary["model"] == model) & (summary["delay"] == delay) & (summary["side"] == "net")]
+    if rows.empty:
+        return None
+    row = rows.iloc[0].to_dict()
+    return sentences.result_of(row | {"estimate": row["sharpe"], "standard_error": row["sharpe_se"]})
+
+
+# -- figures ------------------------------------------------------------
+
+FOLDS = (
+    "Timeline of the walk-forward folds",
+    "When each fold trains, validates and tests. The gaps keep a target's days out of the window that follows.",
+)
+ATTENTION = (
+    "Weights average over heads, seeds and firms; each row sums to one. Dashed: every lag weighs the same. "
+    "Dates are a sample."
+)
+PEERS = (
+    "Weights average over heads, seeds and dates; each row sums to one. Firms (ticker and SIC code) are sorted by "
+    "code; thin lines part the two-digit groups: attention that follows industries is dark in blocks on the diagonal."
+)
+
+
+def _figure(key: str, figure: go.Figure, says: str, caption: str) -> Figure:
+    return Figure(key, says, caption, Markup(_script_safe(figure.to_json())), int(figure.layout.height))
+
+
+def _script_safe(text: str) -> str:
+    """Write JSON so that no text inside it can end the script element that holds it."""
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _ranking_figures(run: Run, per_date: pd.DataFrame) -> dict[str, Figure]:
+    reference = run.headline[1]
+    made = {
+        "intervals": (
+            plots.rank_ic_intervals(run.metrics, reference),
+            "Mean rank IC of every model, and its difference to the reference, with 95% intervals",
+            "Line: 95% interval by HAC standard errors. Grey band: block bootstrap. No dot: undefined.",
+        ),
+        "cumulated": (
+            plots.cumulated_rank_ic(per_date),
+            "Cumulated rank IC of every model over the decision dates",
+            "A steady slope is a steady forecast; a flat stretch is none. An undefined rank IC adds 0.",
+        ),
+        "yearly": (
+            plots.rank_ic_by_year(per_date),
+            "Mean rank IC of every model in every calendar year",
+            "Blue is above zero, orange below. A year's mean is noisy: compare rows before cells.",
+        ),
+    }
+    return {key: _figure(key, *parts) for key, parts in made.items()}
+
+
+def _value_figure(daily: pd.DataFrame) -> Figure:
+    delay = int(daily["delay"].max())
+    traded = "one day after the decision" if delay else "at the decision's close"
+    caption = f"Traded {traded}. Log scale: equal slopes are equal growth. Values at the end of each week."
+    figure = plots.portfolio_value(daily[daily["delay"] == delay])
+    return _figure("value", figure, "Value of every model's long-short portfolio, before and after costs", caption)
+
+
+def _attention_figures(run: Run) -> dict[str, Figure | None]:
+    """Draw what there is: a run without explanations, or of models with one axis only, has fewer pictures."""
+    found: dict[str, Figure | None] = {"lags": None, "peers": None}
+    table = run.explanations
+    if table is None:
+        return found
+    kinds = set(table.loc[table["method"] == "attention", "kind"])
+    if "lag" in kinds:
+        found["lags"] = _figure(
+            "lags", plots.attention_over_lags(table), "Attention weights by lag and date", ATTENTION
+        )
+    if "peer" in kinds:
+        figure = plots.peer_heat_map(table, [str(firm) for firm in run.panel.firms], _last_codes(run.panel))
+        found["peers"] = _figure("peers", figure, "Attention weights between firms sorted by SIC code", PEERS)
+    return found
+
+
+def _last_codes(panel: Panel) -> Sequence[int]:
+    """Return each firm's last known industry code, 0 where none ever was."""
+    known = np.asarray(panel.industry) != 0
+    last = len(panel) - 1 - np.argmax(known[::-1], axis=0)
+    return [int(code) for code in panel.industry[last, np.arange(panel.shape[1])]]

@@ -1,0 +1,233 @@
+"""What the tables say, in sentences that claim no more than the tables show.
+
+A difference is called one only where its p-value is below 5%: after Holm's correction, except for the one comparison
+that was declared before the run. "±" is one standard error throughout.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+LEVEL = 0.05
+MISSING = "—"
+PHRASES = {
+    "zero": "the zero forecast",
+    "historical_mean": "the historical mean",
+    "ridge": "ridge",
+    "sic_average": "the SIC average",
+    "sic_kernel": "the SIC kernel",
+    "time": "attention along time",
+    "firm": "attention along firms",
+    "both": "attention along time and firms",
+}
+
+
+class Result(NamedTuple):
+    """A number with what is known of its error; every field may be NaN."""
+
+    estimate: float
+    standard_error: float
+    p_value: float = math.nan
+    p_holm: float = math.nan
+    lower: float = math.nan
+    upper: float = math.nan
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a number with a standard error."""
+        return math.isfinite(self.estimate) and math.isfinite(self.standard_error)
+
+
+def phrase(model: str) -> str:
+    """Return the words for a model inside a sentence.
+
+    Examples
+    --------
+    >>> phrase("both"), phrase("mine")
+    ('attention along time and firms', 'mine')
+    """
+    return PHRASES.get(model, model)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with a true minus sign and a dash where it is undefined.
+
+    Examples
+    --------
+    >>> number(-0.01234), number(float("nan")), number(1234.5, 1), number(-0.0001)
+    ('−0.012', '—', '1,234.5', '0.000')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", "−" if float(text.replace(",", "")) else "")
+
+
+def plus_minus(estimate: float, error: float, digits: int = 3) -> str:
+    """Write an estimate with its standard error.
+
+    Examples
+    --------
+    >>> plus_minus(0.0312, 0.0119)
+    '0.031 ± 0.012'
+    """
+    if not math.isfinite(estimate):
+        return MISSING
+    return f"{number(estimate, digits)} ± {number(error, digits)}"
+
+
+def p_text(p: float) -> str:
+    """Write a p-value as an equation.
+
+    Examples
+    --------
+    >>> p_text(0.414), p_text(0.0312), p_text(0.00004)
+    ('p = 0.41', 'p = 0.031', 'p < 0.001')
+    """
+    if not math.isfinite(p):
+        return "p undefined"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.{2 if p >= 0.1 else 3}f}"
+
+
+def find(metrics: pd.DataFrame, model: str, against: str | None = None, metric: str = "rank_ic") -> Result | None:
+    """Return a row of the table of metrics, None where there is none."""
+    side = metrics["against"].isna() if against is None else metrics["against"] == against
+    rows = metrics[(metrics["model"] == model) & (metrics["metric"] == metric) & side]
+    if rows.empty:
+        return None
+    return Result(**{name: float(rows[name].iloc[0]) for name in Result._fields})
+
+
+def headline(metrics: pd.DataFrame, model: str = "both", against: str = "ridge") -> str:
+    """Compare the two models that were named before the run, whichever turned out best.
+
+    Parameters
+    ----------
+    metrics : the tidy table of a run, see `Result` for the columns that are read.
+    model, against : the pair.
+    """
+    ours, theirs, difference = find(metrics, model), find(metrics, against), find(metrics, model, against)
+    for name, found in ((model, ours), (against, theirs)):
+        if found is None or not found.defined:
+            why = "was not run" if found is None else "has no defined rank IC"
+            return f"Rank IC of {phrase(model)} cannot be set against that of {phrase(against)}: {phrase(name)} {why}."
+    assert ours is not None and theirs is not None
+    opening = (
+        f"Rank IC of {phrase(model)} {plus_minus(ours.estimate, ours.standard_error)} against "
+        f"{plus_minus(theirs.estimate, theirs.standard_error)} of {phrase(against)}: "
+    )
+    return opening + verdict(difference, phrase(model), phrase(against)) + "."
+
+
+def verdict(difference: Result | None, ours: str, theirs: str) -> str:
+    """Say which of two is better, or that one cannot tell; Holm's p-value decides where there is one.
+
+    Examples
+    --------
+    >>> verdict(Result(0.007, 0.009, p_value=0.41), "attention", "ridge")
+    'the difference, 0.007 ± 0.009, is not distinguishable from zero (p = 0.41)'
+    """
+    if difference is None or not difference.defined or not math.isfinite(difference.p_value):
+        return "the difference between them is undefined"
+    size, p, holm = plus_minus(difference.estimate, difference.standard_error), difference.p_value, difference.p_holm
+    adjusted = p if math.isnan(holm) else holm
+    if adjusted < LEVEL:
+        better = ours if difference.estimate > 0 else theirs
+        after = "" if math.isnan(holm) else f"; {p_text(holm).removeprefix('p ').removeprefix('= ')} after Holm"
+        gain = plus_minus(abs(difference.estimate), difference.standard_error)
+        return f"{better} ranks firms better, by {gain} ({p_text(p)}{after})"
+    after = f"; {p_text(holm).removeprefix('p = ')} after Holm" if p < LEVEL else ""
+    return f"the difference, {size}, is not distinguishable from zero ({p_text(p)}{after})"
+
+
+def primary(difference: Result | None, model: str = "firm", against: str = "sic_kernel") -> str:
+    """Say what came of the one comparison declared before the run; its p-value is one-sided and not adjusted."""
+    opening = f"Primary comparison, declared before the run: {phrase(model)} minus {phrase(against)}, mean rank IC "
+    if difference is None:
+        return opening + "— one of the two was not run."
+    if not difference.defined or not math.isfinite(difference.p_value):
+        return opening + "— undefined on these dates."
+    size = plus_minus(difference.estimate, difference.standard_error)
+    if difference.p_value < LEVEL:
+        end = f"the claim that {phrase(model)} ranks firms better holds at 5%"
+    elif difference.p_value > 1 - LEVEL:
+        end = f"the claim fails; {phrase(against)} is the better one"
+    else:
+        end = f"no claim that {phrase(model)} ranks firms better"
+    return f"{opening}{size} (one-sided {p_text(difference.p_value)}): {end}."
+
+
+def counts(metrics: pd.DataFrame, attention: Sequence[str], against: str = "ridge") -> str:
+    """Count the attention models that beat a baseline after Holm's correction, those that it beats, and who leads."""
+    pairs = {model: pair for model in attention if (pair := find(metrics, model, against)) is not None}
+    known = {model: pair for model, pair in pairs.items() if pair.defined}
+    if not known:
+        return f"No attention model can be set against {phrase(against)}."
+    better = [model for model, pair in known.items() if _differs(pair) and pair.estimate > 0]
+    worse = [model for model, pair in known.items() if _differs(pair) and pair.estimate < 0]
+    beat = "beats" if len(better) == 1 or len(known) == 1 else "beat"
+    text = f"{_some(len(better), len(known))} {beat} {phrase(against)} after Holm's correction"
+    text += f" ({_list(better)})" if better else ""
+    text += f"; {phrase(against)} beats {_some(len(worse), len(known)).lower()} ({_list(worse)})" if worse else ""
+    return f"{text}. {leader(metrics, attention)}"
+
+
+def leader(metrics: pd.DataFrame, attention: Sequence[str]) -> str:
+    """Name the model with the highest rank IC and say so when it is a plain one."""
+    rows = metrics[metrics["against"].isna() & (metrics["metric"] == "rank_ic")].dropna(subset=["estimate"])
+    if rows.empty:
+        return "No model has a defined rank IC."
+    best = str(rows["model"].iloc[int(rows["estimate"].argmax())])
+    found = find(metrics, best)
+    assert found is not None
+    kind = "an attention model" if best in attention else "a plain model"
+    above = "" if found.lower > 0 else ", itself not distinguishable from zero"
+    size = plus_minus(found.estimate, found.standard_error)
+    return f"The highest rank IC of all is that of {phrase(best)}, {kind}: {size}{above}."
+
+
+def portfolio(sharpes: Mapping[str, Result], delay: int, cost: float | None = None) -> str:
+    """Say what the long-short portfolios earn net of costs.
+
+    Parameters
+    ----------
+    sharpes : annualised net Sharpe ratio of each model to name, with its standard error and 95% interval.
+    delay : rows between decision and trade. cost : of a unit traded, a fraction.
+    """
+    known = {model: sharpe for model, sharpe in sharpes.items() if sharpe.defined}
+    if not known:
+        return "No portfolio has a defined Sharpe ratio."
+    parts = [f"{plus_minus(s.estimate, s.standard_error, 2)} for {phrase(model)}" for model, s in known.items()]
+    above = [model for model, s in known.items() if s.lower > 0]
+    below = [model for model, s in known.items() if s.upper < 0]
+    costs = "costs" if cost is None else f"costs of {cost * 1e4:g} basis points a unit traded"
+    when = "one day after the decision" if delay == 1 else "at the decision's close"
+    end = f"above zero by more than chance: {_list(above)}" if above else "none is above zero by more than chance"
+    end += f"; below zero: {_list(below)}" if below else ""
+    return f"Long-short portfolios net of {costs}, traded {when}, have a Sharpe ratio of {_join(parts)}; {end}."
+
+
+def _differs(pair: Result) -> bool:
+    p = pair.p_value if math.isnan(pair.p_holm) else pair.p_holm
+    return p < LEVEL
+
+
+def _some(count: int, total: int) -> str:
+    if total == 1:
+        return "The only attention model" if count else "No attention model"
+    return f"{'None' if count == 0 else count} of {total} attention models"
+
+
+def _list(models: Sequence[str]) -> str:
+    return _join([phrase(model) for model in models])
+
+
+def _join(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def result_of(row: Mapping[Any, Any]) -> Result:
+    """Read a result from anything that has its fields; those that are absent are NaN."""
+    return Result(**{name: float(row.get(name, math.nan)) for name in Result._fields})

@@ -1,0 +1,174 @@
+"""The one Lightning module and data module, and the forecaster that they make of a panel transformer."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+from lightning_fabric.utilities.warnings import PossibleUserWarning
+from pytorch_lightning.callbacks import EarlyStopping
+from safetensors.torch import load_file, save_file
+from torch.utils.data import DataLoader
+
+from finattn.blocks import Block, Blocks, standardise
+from finattn.config import Axis, ModelConfig, TrainingConfig
+from finattn.errors import InputError
+from finattn.metrics import rank_information_coefficient
+from finattn.models import PanelTransformer
+
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its banner; what matters is raised or returned
+
+Progress = Callable[[int, int, float], None]
+"""Called after each epoch with the epoch, the most epochs there can be, and the validation rank IC."""
+
+
+class PanelModule(lightning.LightningModule):
+    """Squared loss on forward returns standardised across the firms of each date; keeps the best epoch's parameters.
+
+    The best epoch is the one with the highest validation rank IC averaged over the last `smoothing` epochs: one epoch's
+    best is noise in a small cross-section.
+    """
+
+    def __init__(self, model: PanelTransformer, config: TrainingConfig, progress: Progress | None = None) -> None:
+        super().__init__()
+        self.model, self.config, self.progress = model, config, progress
+        self.history: list[float] = []
+        self.best_smoothed, self.best_state = -np.inf, copy.deepcopy(model.state_dict())
+        self._valid: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def training_step(self, block: Block, index: int) -> torch.Tensor | None:
+        """Return the block's mean squared error, or None where it has no observed target."""
+        mask = block.observed & block.target_observed & block.decision[:, None]
+        mask[: block.warmup] = False
+        if not bool(mask.any()):
+            return None
+        error = self.model(block) - standardise(block.target, mask)
+        return error[mask].square().mean()
+
+    def validation_step(self, block: Block, index: int) -> None:
+        """Keep the block's scores and targets."""
+        scores, rows = self.model(block), block.scored
+        realised = block.target.masked_fill(~block.target_observed, torch.nan)
+        self._valid.append((scores[rows].double().cpu().numpy(), realised[rows].double().cpu().numpy()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the smoothed rank IC over all validation dates, and keep the parameters where it is the best."""
+        scores, realised = (np.concatenate(parts) for parts in zip(*self._valid, strict=True))
+        self._valid.clear()
+        per_date = rank_information_coefficient(scores, realised)
+        self.history.append(float(np.nanmean(per_date)) if (~np.isnan(per_date)).any() else 0.0)
+        smoothed = float(np.mean(self.history[-self.config.smoothing :]))
+        self.log("smoothed", smoothed)
+        if len(self.history) >= self.config.minimum_epochs and smoothed > self.best_smoothed:
+            self.best_smoothed, self.best_state = smoothed, copy.deepcopy(self.model.state_dict())
+        if self.progress:
+            self.progress(len(self.history), self.config.epochs, self.history[-1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW with the configured rate and decay."""
+        rate, decay = self.config.learning_rate, self.config.weight_decay
+        return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay)
+
+
+class PanelData(lightning.LightningDataModule):
+    """Blocks of training and validation dates; a batch is one block, training blocks in an order drawn each epoch."""
+
+    def __init__(self, train: Sequence[Block], valid: Sequence[Block]) -> None:
+        super().__init__()
+        self.train, self.valid = train, valid
+
+    def train_dataloader(self) -> DataLoader:
+        """Return training blocks, shuffled by torch's seed."""
+        return DataLoader(self.train, batch_size=None, shuffle=True)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader:
+        """Return validation blocks in order."""
+        return DataLoader(self.valid, batch_size=None)  # type: ignore[arg-type]
+
+
+class AttentionForecaster:
+    """A panel transformer that is fitted and forecasts as the baselines do.
+
+    Parameters
+    ----------
+    axes : of the model's blocks, bottom first. model, training : sizes, and how to fit.
+    seed : of the parameters, the dropout and the order of blocks. Two fits with one seed on one processor are equal to
+        the last bit. progress : called after each epoch.
+    """
+
+    units: Literal["score"] = "score"
+
+    def __init__(
+        self,
+        axes: Sequence[Axis],
+        model: ModelConfig | None = None,
+        training: TrainingConfig | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self.axes, self.model_config, self.training = tuple(axes), model or ModelConfig(), training or TrainingConfig()
+        self.seed, self.progress = seed, progress
+        self.chosen: dict[str, Any] = {}
+
+    def fit(self, train: Blocks, valid: Blocks) -> Self:
+        """Train on one panel's dates and stop by another's."""
+        with torch.random.fork_rng(devices=[]), _quiet():
+            torch.manual_seed(self.seed)
+            model = PanelTransformer(train.scaling.width, self.axes, self.model_config)
+            module = PanelModule(model, self.training, self.progress)
+            data = PanelData(
+                list(train.cut(model.warmup, self.training.block)), list(valid.cut(model.warmup, self.training.block))
+            )
+            self._trainer().fit(module, data)
+        model.load_state_dict(module.best_state)
+        self.model = model.cpu().eval()
+        self.chosen = {"epochs": len(module.history), "valid_rank_ic": module.best_smoothed, "history": module.history}
+        return self
+
+    def _trainer(self) -> lightning.Trainer:
+        return lightning.Trainer(
+            max_epochs=self.training.epochs,
+            min_epochs=self.training.minimum_epochs,
+            callbacks=[EarlyStopping("smoothed", mode="max", patience=self.training.patience)],
+            gradient_clip_val=1.0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+
+    def predict(self, blocks: Blocks) -> np.ndarray:
+        """Return scores (p, n), NaN where a firm is not observed."""
+        with torch.no_grad():
+            parts = [self.model(b)[b.scored] for b in blocks.cut(self.model.warmup, self.training.block)]
+        return torch.cat(parts).double().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted parameters as `model.safetensors`."""
+        save_file(self.model.state_dict(), folder / "model.safetensors")
+
+    def load(self, folder: Path, inputs: int) -> Self:
+        """Take up parameters that `save` wrote, for `inputs` columns of `Block.x`."""
+        self.model = PanelTransformer(inputs, self.axes, self.model_config)
+        try:
+            self.model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{folder}: must hold parameters of this model: {' '.join(str(error).split())}") from None
+        self.model.eval()
+        return self
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's advice on loaders, which blocks in memory do not need, and its use of an old torch name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PossibleUserWarning)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        yield

@@ -69,14 +69,19 @@ def attend_band(query: Tensor, key: Tensor, value: Tensor, observed: Tensor, loo
     -------
     [n h t e].
     """
-    length = query.shape[-2]
+    firms, heads, length, _ = query.shape
     chunk = min(lookback, length)
-    query, key, value = (_chunks(x, chunk) for x in (query, key, value))
+    band = band_mask(chunk, lookback, query.device)
+    keys_seen = _with_previous(_chunks(observed[:, None, :, None], chunk)).squeeze(-1)  # [c n 1 s]
+    query, key, value = (_chunks(x, chunk) for x in (query, key, value))  # [c n h t d]
     key, value = _with_previous(key), _with_previous(value)
-    seen = _with_previous(_chunks(observed[:, None, :, None], chunk))[..., 0]
-    mask = band_mask(chunk, lookback, query.device) & _seen_once(seen, length, chunk)
-    output = attend(query, key, value, mask)
-    return output.flatten(2, 3)[:, :, :length]
+    # The fused kernel takes four axes. One mask a chunk serves all sequences where every day is observed.
+    if bool(observed.all()):
+        mask, join = band & keys_seen[:, :1], (1, 2)
+    else:
+        mask, join = (band & keys_seen[:, :, :, None]).flatten(0, 1), (0, 1)
+    output = attend(*(x.flatten(*join) for x in (query, key, value)), mask)
+    return output.view(-1, firms, heads, chunk, value.shape[-1]).permute(1, 2, 0, 3, 4).flatten(2, 3)[:, :, :length]
 
 
 def band_weights(query: Tensor, key: Tensor, observed: Tensor, lookback: int, rows: Tensor) -> Tensor:
@@ -101,21 +106,14 @@ def band_weights(query: Tensor, key: Tensor, observed: Tensor, lookback: int, ro
 
 
 def _chunks(x: Tensor, chunk: int) -> Tensor:
-    """Cut [n h t d] into [n h c chunk d], the last padded with zeros (False)."""
+    """Cut [n h t d] into [c n h chunk d], the last padded with zeros (False)."""
     padding = -x.shape[2] % chunk
     if padding:
         x = F.pad(x, (0, 0, 0, padding))
-    return x.unflatten(2, (-1, chunk))
+    return x.unflatten(2, (-1, chunk)).permute(2, 0, 1, 3, 4)
 
 
 def _with_previous(x: Tensor) -> Tensor:
-    """Put the chunk before each in front of it: [n h c chunk d] to [n h c 2·chunk d]; before the first lie zeros."""
-    before = torch.cat([torch.zeros_like(x[:, :, :1]), x[:, :, :-1]], dim=2)
+    """Put the chunk before each in front of it: [c n h chunk d] to [c n h 2·chunk d]; before the first lie zeros."""
+    before = torch.cat([torch.zeros_like(x[:1]), x[:-1]])
     return torch.cat([before, x], dim=3)
-
-
-def _seen_once(seen: Tensor, length: int, chunk: int) -> Tensor:
-    """Return the key mask [n 1 c 1 s]; one row for all sequences where every real day is observed."""
-    if int(seen[:, :, :, chunk:].sum()) == len(seen) * length:
-        seen = seen[:1]
-    return seen.unsqueeze(-2)

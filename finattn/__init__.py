@@ -10,12 +10,22 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AttentionForecaster": "finattn.training",
     "Blocks": "finattn.blocks",
     "Forecasts": "finattn.forecasts",
+    "HistoricalMean": "finattn.baselines",
     "InputError": "finattn.errors",
     "Panel": "finattn.panel",
     "PanelTransformer": "finattn.models",
+    "Ridge": "finattn.baselines",
+    "SICKernel": "finattn.baselines",
     "WalkForward": "finattn.splits",
+    "Zero": "finattn.baselines",
+    "evaluate": "finattn.evaluation",
+    "load": "finattn.data",
+    "portfolio": "finattn.evaluation",
+    "sample": "finattn.data",
+    "walk_forward": "finattn.experiment",
 }
 __all__ = sorted(_HOMES)
 

@@ -91,8 +91,7 @@ def as_codes(values: Any) -> np.ndarray:
     bad = ~((array >= 0) & (array <= _CODES.max) & (array == np.floor(array)))
     if bad.any():
         raise InputError(
-            f"industry must hold integer codes from 0 (unknown) to {_CODES.max}, found {array[bad][0]} "
-            f"at {where(bad)}"
+            f"industry must hold integer codes from 0 (unknown) to {_CODES.max}, found {array[bad][0]} at {where(bad)}"
         )
     return array.astype(np.int32)
 
@@ -140,8 +139,7 @@ def check_axes(dates: np.ndarray, firms: np.ndarray) -> None:
         twice = unique[np.argmax(counts > 1)]
         rows = ", ".join(str(i) for i in np.flatnonzero(firms == twice)[:5])
         raise InputError(
-            f"firms must be unique, found {len(firms) - len(unique)} duplicates: "
-            f"{twice!s} (columns {rows})"
+            f"firms must be unique, found {len(firms) - len(unique)} duplicates: {twice!s} (columns {rows})"
         )
 
 

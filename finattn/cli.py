@@ -118,7 +118,7 @@ def _parse(parser: "ArgumentParser", path: Path, given: list[str]) -> tuple[RunC
     read_yaml(path)  # refuses unknown keys more clearly than the parser would
     try:
         parsed = parser.parse_args(["--config", os.fspath(path), *given])
-        made = parser.instantiate_classes(parsed)
+        made = parser.instantiate(parsed)
     except InputError:
         raise
     except (ArgumentError, ValueError, TypeError) as error:

@@ -111,7 +111,7 @@ class ModelConfig:
     feed_forward: int = 64
     lookback: int = 60
     positions: Literal["rotary", "none"] = "rotary"
-    dropout: float = 0.1
+    dropout: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
@@ -137,9 +137,9 @@ class TrainingConfig:
     """
 
     seeds: tuple[int, ...] = (0,)
-    epochs: int = 20
-    minimum_epochs: int = 5
-    patience: int = 5
+    epochs: int = 12
+    minimum_epochs: int = 4
+    patience: int = 4
     smoothing: int = 3
     block: int = 250
     learning_rate: float = 1e-3

@@ -112,4 +112,3 @@ class Stream:
                 along_time = layer.attention.axis == "time"  # type: ignore[union-attr]
                 day = layer.advance(day, seen, cache) if along_time else layer(day, seen)  # type: ignore[operator]
             return self.model._score(day)[0].masked_fill(~observed, torch.nan)
-

@@ -75,12 +75,13 @@ def attend_band(query: Tensor, key: Tensor, value: Tensor, observed: Tensor, loo
     keys_seen = _with_previous(_chunks(observed[:, None, :, None], chunk)).squeeze(-1)  # [c n 1 s]
     query, key, value = (_chunks(x, chunk) for x in (query, key, value))  # [c n h t d]
     key, value = _with_previous(key), _with_previous(value)
-    # The fused kernel takes four axes. One mask a chunk serves all sequences where every day is observed.
+    # The fused kernel takes four axes. One mask a chunk serves all sequences where every day is observed. Both ways lay
+    # the numbers out alike, or a later day's absence would change the last bits of earlier ones.
     if bool(observed.all()):
         mask, join = band & keys_seen[:, :1], (1, 2)
     else:
         mask, join = (band & keys_seen[:, :, :, None]).flatten(0, 1), (0, 1)
-    output = attend(query.flatten(*join), key.flatten(*join), value.flatten(*join), mask)
+    output = attend(*(x.contiguous().flatten(*join) for x in (query, key, value)), mask=mask)
     return output.view(-1, firms, heads, chunk, value.shape[-1]).permute(1, 2, 0, 3, 4).flatten(2, 3)[:, :, :length]
 
 

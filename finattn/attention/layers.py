@@ -95,4 +95,3 @@ class TransformerBlock(nn.Module):
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return x + self.dropout(self.narrow(F.gelu(self.widen(self.feed_forward_norm(x)))))
-

@@ -1,0 +1,45 @@
+"""The one form of a results file."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from finattn.storage import write_json
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def write(name: str, figures: dict[str, float], details: Any) -> Path:
+    """Write results/NAME.json: what was measured, by which command, at which commit, on which machine, when."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    path = FOLDER / f"{name}.json"
+    write_json(
+        path,
+        {
+            "name": name,
+            "command": f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip(),
+            "commit": commit,
+            "machine": machine(),
+            "date": datetime.now(UTC).date().isoformat(),
+            "figures": figures,
+            "details": details,
+        },
+    )
+    return path
+
+
+def machine() -> str:
+    """Describe the machine: cores, memory, processor, Python."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    processor = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} cores, {memory:.0f} GiB, {processor}, Python {platform.python_version()}"

@@ -1,0 +1,201 @@
+"""The command line as a user has it: real processes, exit codes, one line for what is wrong, nothing left behind."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import make_panel
+
+from finattn import cli
+from finattn.config import RunConfig, read_yaml
+
+SMALL = {
+    "features": ["reversal", "maximum_return"],
+    "target": {"horizon": 2},
+    "splits": {"first_test": "2002-07-01", "test": "2M", "valid": "1M", "decisions": "weekly"},
+    "forecasters": ["zero", "historical_mean", "ridge", "sic_average", "sic_kernel", "time", "both"],
+    "attention": {"time": ["time"], "both": ["time", "firm"]},
+    "primary": ["both", "sic_kernel"],
+    "model": {"width": 8, "heads": 2, "feed_forward": 8, "lookback": 5},
+    "training": {"epochs": 2, "minimum_epochs": 1, "block": 60, "threads": 1, "seeds": [0, 1]},
+    "baselines": {"ridge_lookback": 5, "ridge_strengths": [0.1, 1.0], "peer_windows": [1, 5], "bandwidths": [1.0]},
+    "portfolio": {"quantiles": 3},
+}
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch) -> Path:
+    """A folder with a panel saved in it and a small configuration that uses it."""
+    monkeypatch.chdir(tmp_path)
+    make_panel(firms=8, days=480).replace(features=np.zeros((480, 8, 0)), feature_names=()).save("panel")
+    config = SMALL | {"name": "small", "data": {"source": "panel", "path": "panel"}}
+    Path("small.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path
+
+
+def finattn(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "finattn", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
+    assert cli.main(["run", "small.yaml"]) == 0
+    assert capsys.readouterr().out == "report: runs/small/report.html\n"
+    run = work / "runs/small"
+    written = {path.name for path in run.iterdir()}
+    assert written == {
+        "config.yaml", "run.json", "panel", "folds", "forecasts.parquet", "metrics.parquet", "portfolio.parquet",
+        "explanations.parquet", "provenance.json", "report.html",
+    }  # fmt: skip
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert provenance["counts"]["missing_delisting_returns"] == 1
+    assert {record["model"] for record in provenance["tuning"]} == set(SMALL["forecasters"])
+    before = {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")}
+    assert len(before) == len(provenance["folds"]) * (9 * 2 + 4)  # nine fits, four of them with parameters
+    first = digest(run / "forecasts.parquet")
+    assert cli.main(["run", "small.yaml"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")} == before
+    assert digest(run / "forecasts.parquet") == first
+
+
+def test_two_runs_elsewhere_and_from_scratch_give_the_same_bytes(work):
+    for name in ("one", "two"):
+        assert cli.main(["run", "small.yaml", "--name", name]) == 0
+    assert digest(work / "runs/one/forecasts.parquet") == digest(work / "runs/two/forecasts.parquet")
+
+
+def test_force_starts_over_and_a_changed_configuration_is_refused_without_it(work, capsys):
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero, ridge]"]) == 0
+    kept = digest(work / "runs/small/forecasts.parquet")
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero, ridge]", "--target.horizon", "3"]) == 2
+    assert "target.horizon (2 there, 3 now); start over with --force" in capsys.readouterr().err
+    assert digest(work / "runs/small/forecasts.parquet") == kept
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero, ridge]", "--target.horizon", "3", "--force"]) == 0
+    assert digest(work / "runs/small/forecasts.parquet") != kept
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(work):
+    """SIGKILL a real process after each of several files has appeared, then let one finish undisturbed."""
+    assert finattn("run", "small.yaml", "--name", "whole", cwd=work).returncode == 0
+    killed = 0
+    for fits in (1, 5, 8, 15):
+        command = [sys.executable, "-m", "finattn", "run", "small.yaml", "--name", "killed"]
+        process = subprocess.Popen(command, cwd=work, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        folds = work / "runs/killed/folds"
+        while process.poll() is None and len(list(folds.glob("*/*/forecasts.parquet"))) < fits:
+            os.sched_yield()
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed >= 2
+    (work / "runs/killed/folds/.partial-left").mkdir()
+    shutil.rmtree(next((work / "runs/killed/folds").glob("0/both-1")))  # as if killed in that very fit
+    assert finattn("run", "small.yaml", "--name", "killed", cwd=work).returncode == 0
+    assert digest(work / "runs/killed/forecasts.parquet") == digest(work / "runs/whole/forecasts.parquet")
+    assert not list((work / "runs").rglob(".partial-*"))
+
+
+def write_csv(path: Path, scale: float = 1.0, duplicate: bool = False) -> None:
+    frame = make_panel(firms=4, days=60).to_frame()[["date", "firm", "return", "industry"]].dropna()
+    frame["return"] *= scale
+    if duplicate:
+        frame = pd.concat([frame, frame.iloc[[5]]])
+    frame.to_csv(path, index=False)
+
+
+BAD = {
+    "an unknown key": (["run", "key.yaml"], r"key.yaml: unknown key model.widht, did you mean model.width\?"),
+    "an unknown option": (["run", "small.yaml", "--model.widht", "3"], r"unknown key model.widht, did you mean"),
+    "a wrong type": (["run", "small.yaml", "--model.width", "wide"], r"model.width.*int.*wide"),
+    "a missing configuration": (["run", "absent.yaml"], "found no file absent.yaml"),
+    "a broken configuration": (["run", "broken.yaml"], "broken.yaml: the configuration must be readable YAML"),
+    "a missing file": (["run", "csv.yaml", "--data.path", "no.csv"], "data.path must be a file, found none at no.csv"),
+    "a duplicate firm-date": (["run", "csv.yaml", "--data.path", "twice.csv"], r"twice.csv: .*1 duplicates: F\d\d on"),
+    "percent returns": (["run", "csv.yaml", "--data.path", "percent.csv"], "percent.csv: returns must be fractions"),
+    "an empty test window": (
+        ["run", "small.yaml", "--splits.first_test", "2050-01-01"],
+        "test window must not be empty",
+    ),
+    "a horizon too long": (["run", "small.yaml", "--target.horizon", "9999"], "target.horizon must leave dates"),
+    "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
+    "an unknown verb": (["walk"], "the verb must be one of run, report, found 'walk'"),
+    "a folder of something else": (
+        ["run", "small.yaml", "--out", ".", "--name", "panel"],
+        "must be absent, empty or a",
+    ),
+    "a report of nothing": (["report", "nowhere"], "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_with_exit_code_2_and_leaves_nothing(case, work, capsys):
+    arguments, message = BAD[case]
+    Path("key.yaml").write_text("model: {widht: 3}\n")
+    Path("broken.yaml").write_text("model: {width: 3\n")
+    Path("csv.yaml").write_text("data: {source: file, path: x.csv}\nsplits: {first_test: '2001-03-01', test: 1M}\n")
+    write_csv(Path("twice.csv"), duplicate=True)
+    write_csv(Path("percent.csv"), scale=100)
+    pd.read_csv("percent.csv").drop(columns="industry").assign(**{"return": 0.01}).to_csv("plain.csv", index=False)
+    if case == "no industry codes":
+        arguments = [*arguments, "--splits.valid", "5", "--splits.first_test", "2001-03-20", "--features", "[]"]
+    before = sorted(work.rglob("*"))
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if line != "reading the panel"]
+    assert len(lines) == 1 and lines[0].startswith("finattn: ")
+    assert "Traceback" not in printed.err and printed.out == ""
+    assert re.search(message, lines[0]), lines[0]
+    assert sorted(work.rglob("*")) == before
+
+
+def test_a_failure_that_is_no_input_error_is_exit_code_1(work, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "finattn.pipeline.data.load", lambda config: (_ for _ in ()).throw(OSError(28, "disk full", "x"))
+    )
+    assert cli.main(["run", "small.yaml"]) == 1
+    assert "finattn: disk full: x" in capsys.readouterr().err
+
+
+def test_a_shipped_configuration_is_found_by_name_from_anywhere(work):
+    assert cli._find(Path("sp500")).name == "sp500.yaml"
+    assert cli._find(Path("configs/sp500_full.yaml")).exists()
+    assert cli._find(Path("small.yaml")) == Path("small.yaml")
+
+
+def test_the_written_configuration_reads_back_to_the_same_run(work):
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 0
+    parser = cli._run_parser()
+    again, _ = cli._parse(parser, work / "runs/small/config.yaml", [])
+    assert read_yaml(work / "runs/small/config.yaml")["model"]["width"] == 8
+    assert json.loads((work / "runs/small/run.json").read_text())["config"] == again.fingerprint
+    assert again.fingerprint != RunConfig().fingerprint
+
+
+def test_help_and_version_answer_without_torch_or_pandas():
+    code = (
+        "import sys; from finattn.cli import main; main(['--help']); main(['--version']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'numpy')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0 and "usage: finattn" in result.stdout and "finattn 0." in result.stdout
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_each_verb_says_what_it_does(verb, capsys):
+    assert cli.main([verb, "--help"]) == 0
+    assert f"finattn {verb}" in capsys.readouterr().out

@@ -70,26 +70,24 @@ def readme_section(results: dict[str, Any]) -> str:
     rows = [_row(details, model) for model in details["models"]]
     declared = details["primary"]
     verdict = "this is a claim" if declared["claim"] else "no claim"
-    return "\n".join(
-        [
-            f"`configs/sp500_full.yaml`: 20 stocks that survived to 2022, {details['decision_dates']:,} weekly decisions "
-            f"from {details['test'][0]} to {details['test'][1]}, return of the next 5 days, {details['folds']} yearly "
-            f"refits, {len(details['seeds'])} seeds averaged; ± is one HAC standard error, net of 10 basis points a unit "
-            "traded, a day after the decision.",
-            "",
-            "| model | rank IC | minus ridge (p, Holm) | R² oos, % | hit rate, % | net Sharpe ratio |",
-            "|---|---|---|---|---|---|",
-            *rows,
-            "",
-            f"Primary comparison, declared before the run: attention along firms minus the SIC kernel, rank IC "
-            f"{_pm(declared, 3)}, one-sided p = {declared['p_one_sided']:.3f}: {verdict}.",
-            "",
-            f"The demonstration (`make demo`, refits every four years, one seed) takes {figures['demo_seconds']:.0f} s after "
-            f"installation and {figures['demo_peak_gib']:.2f} GiB (median of runs; {results['machine']}; commit "
-            f"{results['commit']}, {results['date']}); all fits of the full run took {details['fit_seconds'] / 60:.0f} "
-            "minutes there.",
-        ]
+    sample = (
+        f"`configs/sp500_full.yaml`: 20 stocks that survived to 2022, {details['decision_dates']:,} weekly decisions "
+        f"from {details['test'][0]} to {details['test'][1]}, return of the next 5 days, {details['folds']} yearly "
+        f"refits, {len(details['seeds'])} seeds averaged; ± is one HAC standard error (of Mertens for Sharpe ratios), net of "
+        "10 basis points a unit traded, a day after the decision."
     )
+    primary = (
+        "Primary comparison, declared before the run: attention along firms minus the SIC kernel, rank IC "
+        f"{_pm(declared, 3)}, one-sided p = {declared['p_one_sided']:.3f}: {verdict}."
+    )
+    cost = (
+        f"The demonstration (`make demo`: refits every four years, one seed) takes {figures['demo_seconds']:.0f} s "
+        f"after installation and {figures['demo_peak_gib']:.2f} GiB; all fits of the full run took "
+        f"{details['fit_seconds'] / 60:.0f} minutes. Median of runs on {results['machine']}; commit "
+        f"{results['commit']}, {results['date']}, `{results['command']}`."
+    )
+    header = "| model | rank IC | minus ridge (p, Holm) | R² oos, % | hit rate, % | net Sharpe ratio |"
+    return "\n".join([sample, "", header, "|---|---|---|---|---|---|", *rows, "", primary, "", cost])
 
 
 def _row(details: dict[str, Any], model: str) -> str:

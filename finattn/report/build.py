@@ -189,7 +189,8 @@ def _primary(run: Run) -> sentences.Result | None:
 def _caveats(run: Run) -> list[str]:
     """Say what the sample is; today's industry codes are mentioned even where the run forgot to."""
     said = [str(sentence) for sentence in run.provenance.get("sample", [])]
-    if not run.panel.industry_as_of and not any("code" in sentence.lower() for sentence in said):
+    coded = bool((run.panel.industry != 0).any())
+    if coded and not run.panel.industry_as_of and not any("code" in sentence.lower() for sentence in said):
         said.append("Industry codes are those of today, not those known on each date.")
     return said
 

@@ -144,11 +144,12 @@ def verdict(difference: Result | None, ours: str, theirs: str) -> str:
 
 def primary(difference: Result | None, model: str = "firm", against: str = "sic_kernel") -> str:
     """Say what came of the one comparison declared before the run; its p-value is one-sided and not adjusted."""
-    opening = f"Primary comparison, declared before the run: {phrase(model)} minus {phrase(against)}, mean rank IC "
+    pair = f"{phrase(model)} minus {phrase(against)}"
     if difference is None:
-        return opening + "— one of the two was not run."
+        return f"The primary comparison, {pair}, was not made: one of the two was not run."
     if not difference.defined or not math.isfinite(difference.p_value):
-        return opening + "— undefined on these dates."
+        return f"The primary comparison, {pair}, is undefined on these dates."
+    opening = f"Primary comparison, declared before the run: {pair}, mean rank IC "
     size = plus_minus(difference.estimate, difference.standard_error)
     if difference.p_value < LEVEL:
         end = f"the claim that {phrase(model)} ranks firms better holds at 5%"

@@ -73,8 +73,8 @@ def readme_section(results: dict[str, Any]) -> str:
     sample = (
         f"`configs/sp500_full.yaml`: 20 stocks that survived to 2022, {details['decision_dates']:,} weekly decisions "
         f"from {details['test'][0]} to {details['test'][1]}, return of the next 5 days, {details['folds']} yearly "
-        f"refits, {len(details['seeds'])} seeds averaged; ± is one HAC standard error (of Mertens for Sharpe ratios), net of "
-        "10 basis points a unit traded, a day after the decision."
+        f"refits, {len(details['seeds'])} seeds averaged; ± is one HAC standard error, of Mertens for Sharpe "
+        "ratios; net of 10 basis points a unit traded, a day after the decision."
     )
     primary = (
         "Primary comparison, declared before the run: attention along firms minus the SIC kernel, rank IC "

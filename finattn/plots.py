@@ -395,11 +395,12 @@ def _year_ticks(days: Sequence[str], most: int = 12) -> list[str]:
 
 def _firm_labels(order: Sequence[tuple[int, str]], most: int = 14) -> list[str]:
     """Write firm and code; long names are cut to leave room for the figure, unless two would then be the same."""
-    codes = ["?" if code == _UNKNOWN else str(code) for code, _ in order]
+    coded = any(code != _UNKNOWN for code, _ in order)
+    codes = [("" if not coded else " ?") if code == _UNKNOWN else f" {code}" for code, _ in order]
     names = [firm if len(firm) <= most else f"{firm[: most - 1]}…" for _, firm in order]
     if len(set(zip(names, codes, strict=True))) < len(order):
         names = [firm for _, firm in order]
-    return [escape(f"{name} {code}") for name, code in zip(names, codes, strict=True)]
+    return [escape(f"{name}{code}") for name, code in zip(names, codes, strict=True)]
 
 
 def _group_edges(codes: Sequence[int]) -> list[int]:

@@ -235,6 +235,7 @@ ATTENTION = (
     "Weights average over heads, seeds and firms; each row sums to one. Dashed: every lag weighs the same. "
     "Dates are a sample."
 )
+READABLE = 500  # firms in a heat map; beyond that cells are finer than a screen's
 PEERS = (
     "Weights average over heads, seeds and dates; each row sums to one. Firms (ticker and SIC code) are sorted by "
     "code; thin lines part the two-digit groups: attention that follows industries is dark in blocks on the diagonal."
@@ -293,7 +294,7 @@ def _attention_figures(run: Run) -> dict[str, Figure | None]:
         found["lags"] = _figure(
             "lags", plots.attention_over_lags(table), "Attention weights by lag and date", ATTENTION
         )
-    if "peer" in kinds:
+    if "peer" in kinds and run.panel.shape[1] <= READABLE:
         figure = plots.peer_heat_map(table, [str(firm) for firm in run.panel.firms], _last_codes(run.panel))
         found["peers"] = _figure("peers", figure, "Attention weights between firms sorted by SIC code", PEERS)
     return found

@@ -62,7 +62,7 @@ class Scaling:
         flat = values.reshape(-1, values.shape[-1])
         some = ~np.isnan(flat).all(axis=0)
         if not some[0]:
-            raise InputError(f"training rows must hold returns, found none from {panel.dates[rows[0]]}")
+            raise InputError(f"training rows must hold returns, found none in {len(rows)} rows")
         mean, deviation = np.zeros(len(some)), np.ones(len(some))
         mean[some], deviation[some] = np.nanmean(flat[:, some], axis=0), np.nanstd(flat[:, some], axis=0)
         return cls(mean, np.where(deviation > 1e-12, deviation, 1.0))
@@ -111,7 +111,7 @@ class Blocks:
     """
 
     def __init__(self, panel: Panel, positions: np.ndarray, scaling: Scaling, target: TargetConfig) -> None:
-        positions = np.asarray(positions)
+        positions = np.asarray(positions, dtype=np.int64)
         if not len(positions) or (np.diff(positions) <= 0).any() or positions[0] < 0 or positions[-1] >= len(panel):
             raise InputError(
                 f"positions must be increasing rows of the panel's {len(panel)}, found {len(positions)}"
@@ -185,15 +185,17 @@ def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig) -> np.
     (len(rows), n) fractions.
     """
     growth = np.ones((len(rows), panel.shape[1]))
-    known = observed(panel, rows)
+    known = held = observed(panel, rows)
+    for step in range(1, target.delay + 1):
+        held = held & panel.listed[np.minimum(rows + step, len(panel) - 1)]
     for step in range(1, target.horizon + 1):
         row = np.minimum(rows + target.delay + step, len(panel) - 1)
         listed, returns = panel.listed[row], panel.returns[row]
-        leaving = ~listed & panel.listed[row - 1]
         missing = ~np.isfinite(returns)
-        value = np.where(leaving & missing, target.missing_delisting_return, np.where(missing, 0.0, returns))
-        growth *= np.where(listed | leaving, 1 + value, 1.0)
-        known &= ~(listed & missing) & (rows + target.delay + step < len(panel))[:, None]
+        value = np.where(missing, np.where(listed, 0.0, target.missing_delisting_return), returns)
+        growth *= np.where(held, 1 + value, 1.0)
+        known = known & ~(held & listed & missing) & (rows + target.delay + step < len(panel))[:, None]
+        held = held & listed
     return np.where(known, growth - 1, np.nan)
 
 

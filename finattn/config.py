@@ -6,6 +6,7 @@ A configuration file is YAML with the same keys as `RunConfig`; a key that is no
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -132,14 +133,15 @@ class TrainingConfig:
     Parameters
     ----------
     seeds : one fit each; their forecasts are averaged. block : scored rows of a training block.
-    epochs, minimum_epochs, patience : early stopping on the validation rank IC, averaged over `smoothing` epochs.
+    epochs, minimum_epochs, patience : early stopping on the validation rank IC, averaged over `smoothing` epochs:
+        `patience` epochs without a better one, counted from `minimum_epochs` on.
     learning_rate, weight_decay : of AdamW. threads : of the processor; 0 leaves torch's choice.
     """
 
     seeds: tuple[int, ...] = (0,)
     epochs: int = 12
     minimum_epochs: int = 4
-    patience: int = 4
+    patience: int = 3
     smoothing: int = 3
     block: int = 250
     learning_rate: float = 1e-3
@@ -150,8 +152,10 @@ class TrainingConfig:
         """Refuse what would not train."""
         for name in ("epochs", "minimum_epochs", "patience", "smoothing", "block"):
             _require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        _require("training.learning_rate", self.learning_rate, self.learning_rate > 0, "above 0")
-        _require("training.weight_decay", self.weight_decay, self.weight_decay >= 0, "at least 0")
+        fits = self.minimum_epochs <= self.epochs
+        _require("training.minimum_epochs", self.minimum_epochs, fits, f"at most training.epochs = {self.epochs}")
+        _require("training.learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "finite and above 0")
+        _require("training.weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "finite, at least 0")
         _require("training.threads", self.threads, self.threads >= 0, "at least 0")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
         _require("training.seeds", self.seeds, distinct and min(self.seeds, default=-1) >= 0, "distinct, none negative")
@@ -178,7 +182,8 @@ class BaselinesConfig:
         """Refuse empty and non-positive choices."""
         for name in ("ridge_strengths", "peer_windows", "bandwidths"):
             value = getattr(self, name)
-            _require(f"baselines.{name}", value, bool(value) and min(value, default=0) > 0, "not empty, all above 0")
+            proper = bool(value) and all(0 < choice < math.inf for choice in value)
+            _require(f"baselines.{name}", value, proper, "not empty, all finite and above 0")
         for name in ("ridge_lookback", "minimum_peers"):
             _require(f"baselines.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
 
@@ -237,7 +242,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse names that lead nowhere."""
-        _require("name", self.name, bool(self.name) and Path(self.name).name == self.name, "a plain folder name")
+        _require("name", self.name, Path(self.name).name == self.name not in ("", ".."), "a plain folder name")
         known = (*BASELINES, *self.attention)
         for name in self.forecasters:
             _require("forecasters", name, name in known, f"among {', '.join(known)}")
@@ -247,6 +252,10 @@ class RunConfig:
             proper = bool(axes) and set(axes) <= {"time", "firm"} and name not in BASELINES
             _require(f"attention.{name}", axes, proper, "a list of 'time' and 'firm' under a name no baseline has")
             _require("attention", name, name.isidentifier(), "named by letters, digits and underscores")
+
+        for pair in ("headline", "primary"):
+            for name in getattr(self, pair):
+                _require(pair, name, name in known, f"a pair among {', '.join(known)}")
 
     @property
     def folder(self) -> Path:
@@ -277,7 +286,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"the configuration must be a YAML file, found no file {path}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a value such as 2001-13-01 is a ValueError
         raise InputError(f"{path}: the configuration must be readable YAML: {' '.join(str(error).split())}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):

@@ -120,7 +120,8 @@ def walk_forward(
     Raises
     ------
     InputError
-        Where splits and target differ, a fold is empty, or a forecaster refuses the panel.
+        Where splits and target differ, a fold is empty or has no observed targets to fit or tune on, or a forecaster
+        refuses the panel.
 
     Examples
     --------
@@ -165,7 +166,14 @@ def walk_forward(
 
 def _cut(panel: Panel, fold: Fold, target: TargetConfig) -> tuple[Blocks, Blocks, Blocks]:
     scaling = Scaling.fit(panel, fold.train)
-    return tuple(Blocks(panel, rows, scaling, target) for rows in (fold.train, fold.valid, fold.test))  # type: ignore[return-value]
+    train, valid, test = (Blocks(panel, rows, scaling, target) for rows in (fold.train, fold.valid, fold.test))
+    for name, part in (("train", train), ("valid", valid)):
+        if np.isnan(part.realised).all():
+            raise InputError(
+                f"every fold must have observed targets, found none in the {name} dates of fold {fold.number}, "
+                f"{part.dates[0]} to {part.dates[-1]}"
+            )
+    return train, valid, test
 
 
 def _fit(fold: Fold, cuts: tuple[Blocks, Blocks, Blocks], rung: Rung, seed: int, place: Path | None) -> pd.DataFrame:
@@ -174,6 +182,10 @@ def _fit(fold: Fold, cuts: tuple[Blocks, Blocks, Blocks], rung: Rung, seed: int,
     began = time.perf_counter()
     forecaster = rung.make(seed).fit(train, valid)
     score = forecaster.predict(test)
+    if np.shape(score) != test.observed.shape:
+        raise InputError(
+            f"predict of {rung.name!r} must return an array of shape {test.observed.shape}, found {np.shape(score)}"
+        )
     prediction, slope = (score, 1.0) if forecaster.units == "return" else calibrate(forecaster, train, valid, score)
     table = _table(test, rung.name, fold.number, seed, score, prediction)
     if place is not None:
@@ -195,7 +207,7 @@ def calibrate(forecaster: Forecaster, train: Blocks, valid: Blocks, score: np.nd
     m is the mean forward return over training and validation dates. The slope c is that of forward returns on scores,
     both in excess of their date's mean, over the *validation* dates: on training dates a flexible model's scores fit
     noise, and the slope would be far too steep. It is shrunk by its own standard error s, c · max(0, 1 − (s/c)²), and
-    never negative.
+    never negative; s sums errors within a date, and counts overlapping labels by a factor of √horizon.
 
     Returns
     -------

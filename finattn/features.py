@@ -27,7 +27,8 @@ def build(panel: Panel, names: Sequence[str]) -> Panel:
 
     Returns
     -------
-    Panel whose new features are ranks in [-1, 1] across the listed firms of each date, NaN where missing.
+    Panel whose new features are ranks in [-1, 1] across the observed firms of each date (listed, with a return), NaN
+    where missing.
 
     Raises
     ------
@@ -43,70 +44,71 @@ def build(panel: Panel, names: Sequence[str]) -> Panel:
     unknown = [name for name in names if name not in CHARACTERISTICS]
     if unknown:
         raise InputError(f"features must be among {', '.join(CHARACTERISTICS)}, found {', '.join(unknown)}")
-    ranked = [rank(raw(panel, name), panel.listed).astype(np.float32) for name in names]
-    features = np.concatenate([panel.features.astype(np.float32), *(r[:, :, None] for r in ranked)], axis=2)
+    observed = panel.listed & np.isfinite(panel.returns)
+    ranked = [rank(raw(panel, name), observed).astype(np.float32) for name in names]
+    features = np.concatenate([panel.features, *(r[:, :, None] for r in ranked)], axis=2)
     return panel.replace(features=features, feature_names=(*panel.feature_names, *names))
 
 
 def raw(panel: Panel, name: str) -> np.ndarray:
-    """Return a characteristic (t, n) in its own units, NaN where its window holds too few returns."""
-    return CHARACTERISTICS[name](pd.DataFrame(panel.returns), pd.DataFrame(panel.listed)).to_numpy()
+    """Return a characteristic (t, n) in its own units, NaN where its window holds too few returns of listed days."""
+    return CHARACTERISTICS[name](pd.DataFrame(np.where(panel.listed, panel.returns, np.nan))).to_numpy()
 
 
-def rank(values: np.ndarray, listed: np.ndarray) -> np.ndarray:
-    """Rank values (t, n) across the listed firms of each date to [-1, 1], ties at their mean; missing stays missing.
+def rank(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Rank values (t, n) across the firms of each date in the mask to [-1, 1], ties at their mean; missing stays so.
 
     Examples
     --------
     >>> rank(np.array([[3.0, 1.0, np.nan, 2.0]]), np.ones((1, 4), bool)).tolist()
     [[1.0, -1.0, nan, 0.0]]
     """
-    ranks = pd.DataFrame(np.where(listed, values, np.nan)).rank(axis=1).to_numpy()
+    ranks = pd.DataFrame(np.where(among, values, np.nan)).rank(axis=1).to_numpy()
     count = (~np.isnan(ranks)).sum(axis=1, keepdims=True)
     return np.where(count > 1, 2 * (ranks - 1) / np.maximum(count - 1, 1) - 1, ranks - ranks)
 
 
-def momentum(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def momentum(returns: pd.DataFrame) -> pd.DataFrame:
     """Return over months t-12 to t-2, the last month left out (Jegadeesh and Titman 1993)."""
     return _compounded(returns, YEAR - MONTH).shift(MONTH)
 
 
-def reversal(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def reversal(returns: pd.DataFrame) -> pd.DataFrame:
     """Return over the last month (Jegadeesh 1990)."""
     return _compounded(returns, MONTH)
 
 
-def volatility(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def volatility(returns: pd.DataFrame) -> pd.DataFrame:
     """Realised volatility: root of the year's mean squared daily return, a year (Andersen et al. 2003)."""
     return (_mean(returns**2, YEAR) * YEAR) ** 0.5
 
 
-def beta(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def beta(returns: pd.DataFrame) -> pd.DataFrame:
     """Slope of a year's daily returns on the equal-weighted market (Fama and MacBeth 1973)."""
-    return _market_model(returns, listed, YEAR)[0]
+    return _market_model(returns, YEAR)[0]
 
 
-def idiosyncratic_volatility(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def idiosyncratic_volatility(returns: pd.DataFrame) -> pd.DataFrame:
     """Return the daily standard deviation of a month's residuals from the market model.
 
     Ang, Hodrick, Xing and Zhang (2006) take the residuals from three factors; here the market alone.
     """
-    return _market_model(returns, listed, MONTH)[1]
+    return _market_model(returns, MONTH)[1]
 
 
-def maximum_return(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def maximum_return(returns: pd.DataFrame) -> pd.DataFrame:
     """Largest daily return of the last month (Bali, Cakici and Whitelaw 2011)."""
     return returns.rolling(MONTH, min_periods=_least(MONTH)).max()
 
 
-def drawdown(returns: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+def drawdown(returns: pd.DataFrame) -> pd.DataFrame:
     """Return since the highest close of the last year, at most 0 (cf. George and Hwang 2004)."""
     level = _log(returns).fillna(0.0).cumsum().where(returns.notna())
     highest = level.rolling(YEAR, min_periods=_least(YEAR)).max()
-    return _apply(np.expm1, level - highest)
+    return _apply(np.expm1, level - highest).mask(_lost(returns, YEAR) & level.notna(), -1.0)
 
 
-CHARACTERISTICS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {
+CHARACTERISTICS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     function.__name__: function
     for function in (momentum, reversal, volatility, beta, idiosyncratic_volatility, maximum_return, drawdown)
 }
@@ -125,17 +127,22 @@ def _mean(values: pd.DataFrame, window: int) -> pd.DataFrame:
 
 
 def _log(returns: pd.DataFrame) -> pd.DataFrame:
-    # A total loss has no logarithm; no compounded return reaches across it.
+    # A total loss has no logarithm; `_lost` says where a window holds one.
     return _apply(np.log1p, returns.where(returns > -1))
 
 
+def _lost(returns: pd.DataFrame, window: int) -> pd.DataFrame:
+    return returns.rolling(window, min_periods=_least(window)).min() == -1
+
+
 def _compounded(returns: pd.DataFrame, window: int) -> pd.DataFrame:
-    return _apply(np.expm1, _log(returns).rolling(window, min_periods=_least(window)).sum())
+    compounded = _apply(np.expm1, _log(returns).rolling(window, min_periods=_least(window)).sum())
+    return compounded.mask(_lost(returns, window), -1.0)
 
 
-def _market_model(returns: pd.DataFrame, listed: pd.DataFrame, window: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _market_model(returns: pd.DataFrame, window: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return slope and residual standard deviation of r_i = a + b m over a rolling window."""
-    average = returns.where(listed).mean(axis=1)
+    average = returns.mean(axis=1)
     market = returns.notna().mul(average, axis=0).where(returns.notna())
     mean_r, mean_m = _mean(returns, window), _mean(market, window)
     variance = _mean(market**2, window) - mean_m**2

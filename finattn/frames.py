@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finattn.checks import LEVELS, RESERVED, SCALARS, as_bool, as_codes, as_dates, as_firms
+from finattn.checks import LEVELS, RESERVED, SCALARS, as_bool, as_codes, as_dates, as_firms, some
 from finattn.errors import InputError
 
 
 def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
     """Turn a long frame into the panel's fields."""
+    _check_columns(frame)
     missing = [name for name in ("date", "firm", "return") if name not in frame.columns]
     if missing:
         raise InputError(f"a long frame must have columns date, firm, return; found no {', '.join(missing)}")
@@ -20,12 +21,13 @@ def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
     firms, columns = _firm_codes(frame["firm"])
     _check_unique_pairs(dates, firms, rows, columns)
     shape = (len(dates), len(firms))
-    fields: dict[str, Any] = {name: v for name, v in frame.attrs.items() if name in SCALARS}
+    # Names of firms, features and factors come from the columns, some of which may have been dropped.
+    fields: dict[str, Any] = {k: v for k, v in frame.attrs.items() if k in SCALARS and not k.endswith("names")}
     fields |= {"dates": dates, "firms": firms}
     listed = frame["listed"] if "listed" in frame.columns else np.ones(len(frame), bool)
     fields["listed"] = _scatter(as_bool(listed), rows, columns, shape, False)
     if "industry" in frame.columns:
-        fields["industry"] = _scatter(as_codes(frame["industry"]), rows, columns, shape, 0)
+        fields["industry"] = _scatter(as_codes(frame["industry"].fillna(0)), rows, columns, shape, 0)
     for column, name in {"return": "returns", **{level: level for level in LEVELS}}.items():
         if column in frame.columns:
             fields[name] = _scatter(_column(frame, column), rows, columns, shape, np.nan)
@@ -33,7 +35,7 @@ def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
         fields["names"] = _per_key(frame, "name", columns, firms, "firm")
     if "risk_free" in frame.columns:
         fields["risk_free"] = _per_key(frame, "risk_free", rows, dates, "date")
-    factors = [name for name in frame.columns if str(name).startswith("factor:")]
+    factors = [name for name in frame.columns if name.startswith("factor:")]
     if factors:
         fields["factors"] = np.column_stack([_per_key(frame, name, rows, dates, "date") for name in factors])
         fields["factor_names"] = tuple(name.removeprefix("factor:") for name in factors)
@@ -44,8 +46,17 @@ def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
         fields["features"] = np.full((*shape, len(features)), np.nan, wide)
         for f, name in enumerate(features):
             fields["features"][rows, columns, f] = values[name]
-        fields["feature_names"] = tuple(str(name) for name in features)
+        fields["feature_names"] = tuple(features)
     return fields
+
+
+def _check_columns(frame: pd.DataFrame) -> None:
+    other = [name for name in frame.columns if not isinstance(name, str)]
+    if other:
+        raise InputError(f"columns of a long frame must be named by text, found {some(other)}")
+    repeated = frame.columns[frame.columns.duplicated()].unique().tolist()
+    if repeated:
+        raise InputError(f"columns of a long frame must be unique, found more than one {some(repeated)}")
 
 
 def _firm_codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +65,21 @@ def _firm_codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     if bad.any():
         raise InputError(f"firm must be given in every row, found none in row {int(np.argmax(bad))}")
     if not isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(str).astype("category")
+        column = pd.Series(_identifiers(column)).astype("category")
     column = column.cat.remove_unused_categories()
     return as_firms(column.cat.categories), column.cat.codes.to_numpy(np.int64)
+
+
+def _identifiers(column: pd.Series) -> np.ndarray:
+    """Return identifiers as text; whole numbers that a file holds as floats lose their '.0'."""
+    if column.dtype.kind == "f" and (column % 1 == 0).all():
+        column = column.astype(np.int64)
+    firms = as_firms(column.tolist())
+    try:
+        "".join(firms).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"firm must be valid Unicode, found {error.object[error.start]!r}") from None
+    return firms
 
 
 def _check_unique_pairs(dates: np.ndarray, firms: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
@@ -84,6 +107,8 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     column = frame[name]
     if column.dtype == np.float32:
         return column.to_numpy()
+    if column.dtype.kind in "cmM":
+        raise InputError(f"column {name!r} must be numeric, found {column.dtype}")
     numbers = pd.to_numeric(column, errors="coerce")
     bad = (numbers.isna() & column.notna()).to_numpy()
     if bad.any():
@@ -94,14 +119,17 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 def _per_key(frame: pd.DataFrame, name: str, codes: np.ndarray, keys: np.ndarray, what: str) -> Any:
     """Return the one value that each date (or firm) has in a column that repeats it over rows."""
-    values = frame[name].astype(str).to_numpy(object) if name == "name" else _column(frame, name)
+    if name == "name":  # a firm without a name is called by its identifier
+        values = frame[name].astype(object).where(frame[name].notna(), keys[codes]).astype(str).to_numpy(object)
+    else:
+        values = _column(frame, name)
     result = np.full(len(keys), "" if name == "name" else np.nan, dtype=values.dtype)
     result[codes] = values
     differs = pd.Series(values).ne(pd.Series(result[codes])) & ~(pd.isna(values) & pd.isna(result[codes]))
     if differs.any():
         row = int(np.argmax(differs.to_numpy()))
         raise InputError(
-            f"{name} must be the same in all rows of a {what}, found {values[row]!r} and {result[codes[row]]!r} "
+            f"{name} must be the same in all rows of a {what}, found {values[row]!s} and {result[codes[row]]!s} "
             f"for {keys[codes[row]]!s} (row {row})"
         )
     return result

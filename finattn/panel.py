@@ -15,7 +15,9 @@ import pandas as pd
 from finattn.checks import (
     AXES,
     LEVELS,
+    REQUIRED,
     SCALARS,
+    SCHEMA_VERSION,
     as_bool,
     as_codes,
     as_dates,
@@ -23,20 +25,25 @@ from finattn.checks import (
     as_firms,
     as_float,
     as_json,
+    as_names,
+    as_widths,
     check_axes,
     check_scheme,
     check_shapes,
     check_values,
+    map_array,
+    read_header,
     some,
 )
 from finattn.errors import InputError
 from finattn.frames import frame_fields
 from finattn.storage import atomic_folder
 
-SCHEMA_VERSION = 1
-_ARRAYS = (
-    "dates", "firms", "returns", "listed", "industry", "features", *LEVELS, "risk_free", "factors",
-)  # fmt: skip
+# Each array, in the order in which it is saved, and the types that it can have in a file.
+_ARRAYS = {
+    "dates": "M8[D]", "firms": "U", "returns": "f8", "listed": "?", "industry": "i4", "features": "f4 f8",
+    **dict.fromkeys((*LEVELS, "risk_free", "factors"), "f8"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +51,8 @@ class Panel:
     """A panel of firms, in which row t holds only what was known at the close of dates[t].
 
     Arrays are read-only, and a slice of dates and firms is a view: ``panel["2001":"2010"]``,
-    ``panel[250:500, :20]``; a list of firms copies: ``panel[:, ["AAPL", "MSFT"]]``.
+    ``panel[250:500, :20]``; a list of firms copies: ``panel[:, ["AAPL", "MSFT"]]``. Arrays given are not copied:
+    do not write to them afterwards.
 
     Parameters
     ----------
@@ -100,6 +108,7 @@ class Panel:
     def __post_init__(self) -> None:
         """Bring every field to its type, then refuse what cannot be true."""
         dates, firms = as_dates(self.dates), as_firms(self.firms)
+        check_axes(dates, firms)
         shape = (len(dates), len(firms))
         fixed: dict[str, Any] = {"dates": dates, "firms": firms}
         fixed["listed"] = np.ones(shape, bool) if self.listed is None else as_bool(self.listed)
@@ -108,14 +117,18 @@ class Panel:
         for name in ("returns", *LEVELS, "risk_free", "factors"):
             fixed[name] = as_float(name, getattr(self, name))
         fixed["features"] = as_float("features", fixed["features"], keep_float32=True)
-        for name in ("feature_names", "factor_names", "industry_widths"):
-            fixed[name] = tuple(getattr(self, name))
-        fixed["names"] = None if self.names is None else tuple(str(name) for name in self.names)
+        if not fixed["features"].size:
+            fixed["features"] = fixed["features"].astype(np.float32)  # the one type of no features
+        for name in ("feature_names", "factor_names"):
+            fixed[name] = as_names(name, getattr(self, name))
+        fixed["names"] = None if self.names is None else as_names("names", self.names)
+        fixed["industry_widths"] = as_widths(self.industry_widths)
         fixed["source"] = as_json(self.source)
-        check_axes(dates, firms)
         check_shapes(fixed)
         check_values(fixed)
-        check_scheme(self.industry_scheme, fixed["industry_widths"], self.periods_per_year)
+        check_scheme(self.industry_scheme, fixed["industry_widths"], self.industry_as_of, self.periods_per_year)
+        fixed["periods_per_year"] = int(self.periods_per_year)
+        fixed["industry_as_of"] = bool(self.industry_as_of)
         self._set(fixed)
 
     def _set(self, values: Mapping[str, Any]) -> None:
@@ -138,7 +151,7 @@ class Panel:
 
     def __getitem__(self, key: Any) -> "Panel":
         """Cut dates (a slice of positions, or of days with both ends inside) and firms (slice, ids, positions)."""
-        date_key, firm_key = key if isinstance(key, tuple) else (key, slice(None))
+        date_key, firm_key = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
         rows, columns = self._rows(date_key), self._columns(firm_key)
         cut: dict[str, Any] = {"dates": self.dates[rows], "firms": self.firms[columns]}
         for name, axes in AXES.items():
@@ -152,7 +165,7 @@ class Panel:
     def _rows(self, key: Any) -> slice:
         if not isinstance(key, slice):
             raise InputError(f"dates must be cut by a slice such as '2001':'2010' or 0:250, found {key!r}")
-        if all(edge is None or isinstance(edge, int | np.integer) for edge in (key.start, key.stop)):
+        if _is_of_positions(key):
             if key.step is not None and key.step <= 0:
                 raise InputError(f"dates must stay in order, found a slice with step {key.step}")
             return key
@@ -163,15 +176,23 @@ class Panel:
         return slice(int(first), int(last))
 
     def _columns(self, key: Any) -> Any:
-        if isinstance(key, slice):
+        if isinstance(key, slice) and _is_of_positions(key) and key.step != 0:
             return key
-        keys = np.asarray(key)
-        if keys.dtype.kind in "US":
-            place = {firm: i for i, firm in enumerate(self.firms)}
-            unknown = [str(firm) for firm in keys if firm not in place]
+        keys, count = np.asarray(key), len(self.firms)
+        if keys.dtype == bool and keys.shape == (count,):
+            keys = np.flatnonzero(keys)
+        if keys.dtype.kind in "OU" and keys.ndim == 1:
+            place = {firm: i for i, firm in enumerate(self.firms.tolist())}
+            unknown = [firm for firm in keys.tolist() if firm not in place]
             if unknown:
-                raise InputError(f"firms must be among the panel's {len(place)}, found {some(unknown)}")
-            keys = np.array([place[firm] for firm in keys], dtype=int)
+                raise InputError(f"firms must be among the panel's {count}, found {some(unknown)}")
+            keys = np.array([place[firm] for firm in keys.tolist()], dtype=int)
+        inside = keys.ndim == 1 and keys.dtype.kind in "iu" and bool(((keys >= -count) & (keys < count)).all())
+        if not (inside and 0 < len(keys) == len(np.unique(keys.astype(int) % count))):
+            raise InputError(
+                f"firms must be cut by a slice of positions, or by distinct ids or positions of the panel's {count}, "
+                f"found {key!r}"
+            )
         return keys
 
     def replace(self, **changes: Any) -> "Panel":  # the one place where keywords mirror the fields
@@ -193,7 +214,7 @@ class Panel:
         for name, value in self._arrays():
             digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
             for start in range(0, len(value), 256):  # in pieces: a memory-mapped panel is never read whole
-                digest.update(np.ascontiguousarray(value[start : start + 256]).tobytes())
+                digest.update(_plain(value[start : start + 256]).tobytes())
         return digest.hexdigest()
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -220,24 +241,17 @@ class Panel:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Open what `save` wrote, memory-mapped; nothing is read until it is used, and nothing is unpickled."""
-        path = Path(path)
-        try:
-            header = json.loads((path / "panel.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"a saved panel must have a readable panel.json, found none in {path}: {error}") from None
-        if header.get("schema_version") != SCHEMA_VERSION:
-            raise InputError(
-                f"{path / 'panel.json'}: schema_version must be {SCHEMA_VERSION}, found {header.get('schema_version')}"
-            )
-        values: dict[str, Any] = {item.name: None for item in dataclasses.fields(cls)}
-        values |= {name: tuple(v) if isinstance(v := header[name], list) else v for name in SCALARS}
-        for name in _ARRAYS:
-            file = path / f"{name}.npy"
-            if file.exists():
-                values[name] = np.load(file, mmap_mode="r", allow_pickle=False)
-            elif name in ("dates", "firms", "returns", "listed", "industry", "features"):
+        values = read_header(Path(path) / "panel.json")
+        for name, types in _ARRAYS.items():
+            file = Path(path) / f"{name}.npy"
+            values[name] = map_array(file, types) if file.exists() else None
+            if values[name] is None and name in ("dates", "firms", *REQUIRED):
                 raise InputError(f"{path}: a saved panel must have {name}.npy, found none")
-        check_shapes(values)
+        try:
+            check_axes(values["dates"], values["firms"])
+            check_shapes(values)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         panel = object.__new__(cls)
         panel._set(values)
         return panel
@@ -276,8 +290,8 @@ class Panel:
             if (value := getattr(self, name)) is not None:
                 occupied |= ~np.isnan(value)
         occupied |= ~np.isnan(self.features).all(axis=2)
-        occupied[~occupied.any(axis=1), 0] = True
-        occupied[0, ~occupied.any(axis=0)] = True
+        occupied[~occupied.any(axis=1), :1] = True
+        occupied[:1, ~occupied.any(axis=0)] = True
         return occupied
 
     @classmethod
@@ -305,3 +319,12 @@ class Panel:
         [[0.02, 0.01]]
         """
         return cls(**frame_fields(frame) | fields)
+
+
+def _is_of_positions(key: slice) -> bool:
+    return all(edge is None or isinstance(edge, int | np.integer) for edge in (key.start, key.stop, key.step))
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    """Give NaN and zero one form each: a NaN with a sign is no other content."""
+    return np.where(np.isnan(values), np.nan, values + 0.0) if values.dtype.kind == "f" else np.array(values, order="C")

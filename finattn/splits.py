@@ -63,16 +63,22 @@ class WalkForward:
     decisions: str = "daily"
     start: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse gaps that would let a label reach into what it serves."""
+        for name, least in (("horizon", 1), ("delay", 0), ("embargo", 0), ("start", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be at least {least} rows, found {getattr(self, name)}")
+
     def split(self, dates: np.ndarray) -> Iterator[Fold]:
         """Yield the folds over `dates` (t,), the last of which may have a shorter test window."""
         dates = dates.astype("datetime64[D]")
-        decided = decision_mask(dates, self.decisions)
         gap = self.delay + self.horizon + self.embargo
         if gap >= len(dates):
             raise InputError(
                 f"target.horizon must leave dates to train on, found horizon + delay + embargo = {gap} rows "
                 f"on a panel of {len(dates)}"
             )
+        decided = decision_mask(dates, self.decisions)
         edges = _test_edges(dates, self.first_test, self.test)
         number = 0
         for (day, first), (_, last) in itertools.pairwise(edges):
@@ -85,6 +91,11 @@ class WalkForward:
             if len(test):  # a stub at the end without a decision date is no fold
                 yield Fold(number, train, valid, test)
                 number += 1
+        if not number:
+            raise InputError(
+                f"the test window must not be empty, found no {self.decisions} decision from {dates[edges[0][1]]} to "
+                f"{dates[-1]}"
+            )
 
     def _check(self, dates: np.ndarray, number: int, first: int, train: np.ndarray, valid: np.ndarray) -> None:
         for name, rows in (("train", train), ("valid", valid)):
@@ -140,10 +151,11 @@ def _test_edges(dates: np.ndarray, first_test: str, length: str | int) -> list[t
     window = _length(length)
     if isinstance(window, int):
         return [(dates[row], row) for row in range(first, len(dates), window)] + [end]
-    days, count = [day], 0
+    days: list[np.datetime64] = [day]
+    count = 0
     while days[-1] <= dates[-1]:
         count += 1
-        days.append(np.datetime64((origin + count * window).date(), "D"))
+        days.append(_shifted(origin, count * window))
     return [(day, int(np.searchsorted(dates, day))) for day in days[:-1]] + [end]
 
 
@@ -153,17 +165,26 @@ def _before(dates: np.ndarray, day: Any, row: int, length: str | int) -> tuple[A
     if isinstance(window, int):
         row = max(row - window, 0)
         return dates[row], row
-    earlier = np.datetime64((pd.Timestamp(day) - window).date(), "D")
+    earlier = _shifted(pd.Timestamp(day), -window)
     return earlier, int(np.searchsorted(dates, earlier))
+
+
+def _shifted(day: pd.Timestamp, window: pd.DateOffset) -> np.datetime64:
+    try:
+        return np.datetime64((day + window).date(), "D")
+    except (ValueError, OverflowError):
+        raise InputError(f"a window must end in a year from 1 to 9999, found {window} from {day.date()}") from None
 
 
 def _length(length: str | int) -> Any:
     """Read a window's length: a count of rows, or a calendar offset."""
     text = str(length)
-    count, unit = (text, "") if text.isdigit() else (text[:-1], text[-1:].upper())
-    if not count.isdigit() or unit not in ("", "Y", "M", "W", "D"):
+    count, unit = (text, "") if text.isdecimal() else (text[:-1], text[-1:].upper())
+    if not count.isdecimal() or unit not in ("", "Y", "M", "W", "D"):
         raise InputError(f"a window must be a count of rows or read like '4Y', '6M', '2W', '10D', found {length!r}")
     if int(count) < 1:
         raise InputError(f"a window must be at least one row long, found {length!r}")
+    if len(count) > 5:
+        raise InputError(f"a window must be at most 99999 long, found {length!r}")
     offsets = {"Y": pd.DateOffset(years=1), "M": pd.DateOffset(months=1), "W": pd.DateOffset(weeks=1)}
     return int(count) * offsets.get(unit, pd.DateOffset(days=1)) if unit else int(count)

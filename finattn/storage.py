@@ -1,7 +1,8 @@
 """Files that are either whole or absent.
 
 Everything finattn writes goes to a temporary name beside its destination first and is renamed into place, so that a
-process killed at any moment leaves the old file, the new file, or a temporary one that `sweep` removes.
+process killed at any moment leaves the old file, the new file, or a temporary one that `sweep` removes. A folder is
+replaced by two renames; killed between them, `sweep` does the second.
 """
 
 import json
@@ -59,6 +60,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             os.replace(path, old)
         os.replace(fresh, path)
     finally:
+        if old.exists() and not path.exists():  # the second rename failed
+            os.replace(old, path)
         shutil.rmtree(holder, ignore_errors=True)
 
 
@@ -72,9 +75,17 @@ def sweep(folder: str | Path) -> None:
     """Remove what a killed process left half-written anywhere under `folder`."""
     for leftover in list(Path(folder).rglob(f"{_PREFIX}*")):
         if leftover.is_dir():
+            _rescue(leftover)
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def _rescue(holder: Path) -> None:
+    """Finish `atomic_folder` where it was killed between its two renames: the new folder is whole by then."""
+    destination = holder.parent / holder.name.removeprefix(_PREFIX).rpartition("-")[0]
+    if (holder / "old").exists() and (holder / "new").exists() and not destination.exists():
+        os.replace(holder / "new", destination)
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytorch_lightning as lightning
 import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
-from pytorch_lightning.callbacks import EarlyStopping
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 
@@ -32,22 +32,20 @@ class PanelModule(lightning.LightningModule):
     """Squared loss on forward returns standardised across the firms of each date; keeps the best epoch's parameters.
 
     The best epoch is the one with the highest validation rank IC averaged over the last `smoothing` epochs: one epoch's
-    best is noise in a small cross-section.
+    best is noise in a small cross-section. Epochs before `minimum_epochs` are no candidates; from there on, training
+    stops after `patience` epochs without a better one.
     """
 
     def __init__(self, model: PanelTransformer, config: TrainingConfig, progress: Progress | None = None) -> None:
         super().__init__()
         self.model, self.config, self.progress = model, config, progress
         self.history: list[float] = []
-        self.best_smoothed, self.best_state = -np.inf, copy.deepcopy(model.state_dict())
+        self.best_epoch, self.best_smoothed, self.best_state = 0, -np.inf, copy.deepcopy(model.state_dict())
         self._valid: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def training_step(self, block: Block, index: int) -> torch.Tensor | None:
-        """Return the block's mean squared error, or None where it has no observed target."""
-        mask = block.observed & block.target_observed & block.decision[:, None]
-        mask[: block.warmup] = False
-        if not bool(mask.any()):
-            return None
+    def training_step(self, block: Block, index: int) -> torch.Tensor:
+        """Return the block's mean squared error."""
+        mask = _known(block)
         error = self.model(block) - standardise(block.target, mask)
         return error[mask].square().mean()
 
@@ -58,15 +56,17 @@ class PanelModule(lightning.LightningModule):
         self._valid.append((scores[rows].double().cpu().numpy(), realised[rows].double().cpu().numpy()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the smoothed rank IC over all validation dates, and keep the parameters where it is the best."""
+        """Keep the parameters with the best smoothed rank IC over all validation dates, and know when to stop."""
         scores, realised = (np.concatenate(parts) for parts in zip(*self._valid, strict=True))
         self._valid.clear()
         per_date = rank_information_coefficient(scores, realised)
         self.history.append(float(np.nanmean(per_date)) if (~np.isnan(per_date)).any() else 0.0)
-        smoothed = float(np.mean(self.history[-self.config.smoothing :]))
-        self.log("smoothed", smoothed)
-        if len(self.history) >= self.config.minimum_epochs and smoothed > self.best_smoothed:
-            self.best_smoothed, self.best_state = smoothed, copy.deepcopy(self.model.state_dict())
+        epoch, smoothed = len(self.history), float(np.mean(self.history[-self.config.smoothing :]))
+        if epoch >= self.config.minimum_epochs and smoothed > self.best_smoothed:
+            self.best_epoch, self.best_smoothed = epoch, smoothed
+            self.best_state = copy.deepcopy(self.model.state_dict())
+        waited = epoch - max(self.best_epoch, self.config.minimum_epochs)
+        self.trainer.should_stop = waited >= self.config.patience
         if self.progress:
             self.progress(len(self.history), self.config.epochs, self.history[-1])
 
@@ -117,25 +117,27 @@ class AttentionForecaster:
         self.chosen: dict[str, Any] = {}
 
     def fit(self, train: Blocks, valid: Blocks) -> Self:
-        """Train on one panel's dates and stop by another's."""
+        """Train on one panel's dates and stop by another's; blocks without an observed target are left out."""
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(self.seed)
             model = PanelTransformer(train.scaling.width, self.axes, self.model_config)
             module = PanelModule(model, self.training, self.progress)
-            data = PanelData(
-                list(train.cut(model.warmup, self.training.block)), list(valid.cut(model.warmup, self.training.block))
-            )
-            self._trainer().fit(module, data)
+            length = self.training.block
+            blocks = [block for block in train.cut(model.warmup, length) if bool(_known(block).any())]
+            if not blocks:
+                raise InputError("a model must have observed targets to fit on, found none in the training dates")
+            self._trainer().fit(module, PanelData(blocks, list(valid.cut(model.warmup, length))))
         model.load_state_dict(module.best_state)
         self.model = model.cpu().eval()
-        self.chosen = {"epochs": len(module.history), "valid_rank_ic": module.best_smoothed, "history": module.history}
+        self.chosen = {
+            "epoch": module.best_epoch, "valid_rank_ic": module.best_smoothed, "epochs": len(module.history),
+            "history": module.history,
+        }  # fmt: skip
         return self
 
     def _trainer(self) -> lightning.Trainer:
         return lightning.Trainer(
             max_epochs=self.training.epochs,
-            min_epochs=self.training.minimum_epochs,
-            callbacks=[EarlyStopping("smoothed", mode="max", patience=self.training.patience)],
             gradient_clip_val=1.0,
             logger=False,
             enable_checkpointing=False,
@@ -159,10 +161,15 @@ class AttentionForecaster:
         self.model = PanelTransformer(inputs, self.axes, self.model_config)
         try:
             self.model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{folder}: must hold parameters of this model: {' '.join(str(error).split())}") from None
         self.model.eval()
         return self
+
+
+def _known(block: Block) -> torch.Tensor:
+    """Say where [t n] a forecast is made whose target is observed."""
+    return block.observed & block.target_observed & block.decision[:, None]
 
 
 @contextmanager

@@ -81,7 +81,8 @@ def attend_band(query: Tensor, key: Tensor, value: Tensor, observed: Tensor, loo
         mask, join = band & keys_seen[:, :1], (1, 2)
     else:
         mask, join = (band & keys_seen[:, :, :, None]).flatten(0, 1), (0, 1)
-    output = attend(*(x.contiguous().flatten(*join) for x in (query, key, value)), mask=mask)
+    query, key, value = (x.contiguous().flatten(*join) for x in (query, key, value))
+    output = attend(query, key, value, mask)
     return output.view(-1, firms, heads, chunk, value.shape[-1]).permute(1, 2, 0, 3, 4).flatten(2, 3)[:, :, :length]
 
 

@@ -21,6 +21,11 @@ class MultiHeadAttention(nn.Module):
     ----------
     axis : "time" or "firm". width : d, divisible by heads. heads : h.
     lookback : days in the band of the time axis. positions : "rotary" or "none"; firms have no order, so no positions.
+
+    Raises
+    ------
+    InputError
+        For a width not divisible by heads, odd heads under rotary positions, an unknown axis or kind of positions.
     """
 
     def __init__(
@@ -29,8 +34,14 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         if width % heads:
             raise InputError(f"width must be divisible by heads, found width {width} and {heads} heads")
+        if axis not in ("time", "firm"):
+            raise InputError(f"axis must be 'time' or 'firm', found {axis!r}")
+        if positions not in ("rotary", "none"):  # an absolute kind would depend on where a block was cut
+            raise InputError(f"positions along one pass must be relative, 'rotary' or 'none', found {positions!r}")
         self.axis, self.heads, self.lookback = axis, heads, lookback
         self.rotary = axis == "time" and positions == "rotary"
+        if self.rotary and width // heads % 2:
+            raise InputError(f"rotary positions need heads of even width, found width {width} and {heads} heads")
         self.query_key_value = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 

@@ -64,17 +64,17 @@ class SICKernel:
 
     def _averages(self, blocks: Blocks, choices: Sequence[tuple[int, float | None]]) -> list[np.ndarray]:
         """Return the peers' average (p, n) of each choice; a weight matrix serves every k."""
-        panel, rows = blocks.panel, blocks.positions
+        panel, rows, here = blocks.panel, blocks.positions, blocks.observed
         windows = sorted({window for window, _ in choices})
         trailing = {window: trailing_returns(panel, rows, window) for window in windows}
         result = [np.empty((len(rows), panel.shape[1])) for _ in choices]
         for part, peers in self._peers(panel, rows):
             places = _places(panel, rows[part]) if self.bandwidths != (None,) else None
             for bandwidth in dict.fromkeys(bandwidth for _, bandwidth in choices):
-                weights = peers if bandwidth is None or places is None else peers * _gaussian(places, bandwidth)
+                weights = peers if bandwidth is None or places is None else _gaussian(places, peers, bandwidth)
                 for average, (window, other) in zip(result, choices, strict=True):
                     if other == bandwidth:
-                        average[part] = _fill(_weighted(weights, trailing[window][part]))
+                        average[part] = _fill(_weighted(weights, trailing[window][part]), here[part])
         return result
 
     def _peers(self, panel: Panel, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
@@ -120,12 +120,12 @@ def peer_matrix(levels: np.ndarray, here: np.ndarray, minimum_peers: int) -> np.
 
 
 def trailing_returns(panel: Panel, rows: np.ndarray, window: int) -> np.ndarray:
-    """Compound returns (len(rows), n) over (t - window, t], a missing one left out."""
+    """Compound returns (len(rows), n) over (t - window, t], days not observed left out."""
     growth = np.ones((len(rows), panel.shape[1]))
     for lag in range(window):
-        value = panel.returns[np.maximum(rows - lag, 0)]
-        usable = np.isfinite(value) & (rows >= lag)[:, None]
-        growth *= np.where(usable, 1 + value, 1.0)
+        row = np.maximum(rows - lag, 0)
+        usable = observed(panel, row) & (rows >= lag)[:, None]
+        growth *= np.where(usable, 1 + panel.returns[row], 1.0)
     return growth - 1
 
 
@@ -133,14 +133,18 @@ def _places(panel: Panel, rows: np.ndarray) -> np.ndarray:
     """Return ranked characteristics (t, n, f), the middle where missing."""
     if not panel.features.shape[2]:
         raise InputError("the SIC kernel needs characteristics, found a panel without features")
-    ranks = [rank(values, panel.listed[rows]) for values in np.moveaxis(panel.features[rows], 2, 0)]
+    here = observed(panel, rows)
+    ranks = [rank(values, here) for values in np.moveaxis(panel.features[rows], 2, 0)]
     return np.nan_to_num(np.stack(ranks, axis=2))
 
 
-def _gaussian(places: np.ndarray, bandwidth: float) -> np.ndarray:
+def _gaussian(places: np.ndarray, peers: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Weigh peers (t or 1, n, n) by the kernel over that of the nearest peer, so that no row underflows to zero."""
     norm = (places**2).sum(axis=2)
     distance = norm[:, :, None] + norm[:, None, :] - 2 * places @ places.transpose(0, 2, 1)
-    return np.exp(-np.maximum(distance, 0) / (2 * bandwidth**2))
+    distance = np.where(peers > 0, np.maximum(distance, 0), np.inf)
+    nearest = distance.min(axis=2, keepdims=True)
+    return np.exp((np.where(np.isinf(nearest), 0.0, nearest) - distance) / (2 * bandwidth**2))
 
 
 def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -150,9 +154,9 @@ def _weighted(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.divide(sums, total, out=np.full(sums.shape, np.nan), where=np.broadcast_to(total > 0, sums.shape))
 
 
-def _fill(average: np.ndarray) -> np.ndarray:
-    """Give a firm without peers the mean of the others, so that every model forecasts the same firm-dates."""
-    known = ~np.isnan(average)
+def _fill(average: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """Give a firm without peers the mean of the others observed, so that every model forecasts the same firm-dates."""
+    known = ~np.isnan(average) & here
     mean = np.where(known, average, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     return np.where(known, average, mean)
 

@@ -17,8 +17,8 @@ class Zero:
         return self
 
     def predict(self, blocks: Blocks) -> np.ndarray:
-        """Return zeros (p, n)."""
-        return np.zeros((len(blocks.positions), blocks.panel.shape[1]))
+        """Return zeros (p, n), NaN where a firm is not observed."""
+        return np.where(blocks.observed, 0.0, np.nan)
 
 
 class HistoricalMean:
@@ -31,9 +31,9 @@ class HistoricalMean:
         return self
 
     def predict(self, blocks: Blocks) -> np.ndarray:
-        """Return mean × horizon (p, n), a fraction; 0 for a firm without a return so far."""
+        """Return mean × horizon (p, n), a fraction; NaN where a firm is not observed."""
         rows = slice(0, int(blocks.positions[-1]) + 1)
         here = observed(blocks.panel, rows)
         total = np.where(here, blocks.panel.returns[rows], 0.0).cumsum(axis=0)
         mean = total / np.maximum(here.cumsum(axis=0), 1)
-        return mean[blocks.positions] * blocks.target.horizon
+        return np.where(blocks.observed, mean[blocks.positions] * blocks.target.horizon, np.nan)

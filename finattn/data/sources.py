@@ -32,7 +32,8 @@ def load(config: DataConfig) -> Panel:
             industry_scheme=config.industry_scheme,
             industry_as_of=config.industry_as_of,
         )
-    cut = panel[config.start : config.end]
+    start, end = (None if edge is None else str(edge) for edge in (config.start, config.end))
+    cut = panel[start:end]
     if not len(cut):
         raise InputError(
             f"data.start to data.end must hold dates, found none from {config.start} to {config.end} in a panel of "

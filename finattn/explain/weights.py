@@ -33,7 +33,7 @@ def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> 
     >>> from finattn.blocks import Scaling
     >>> from finattn.config import ModelConfig, TargetConfig
     >>> from finattn.data import sample
-    >>> panel = sample()["2020"]
+    >>> panel = sample()["2020":"2020"]
     >>> blocks = Blocks(panel, np.array([100]), Scaling.fit(panel, np.arange(50)), TargetConfig())
     >>> model = PanelTransformer(2, ("firm",), ModelConfig()).eval()
     >>> table = attention([model], blocks, "firm")
@@ -46,7 +46,8 @@ def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> 
         if layers:
             weights = np.mean([_weights(model, blocks, layer) for model in models for layer in layers], axis=0)
             keys = blocks.panel.firms if kind == "peer" else np.arange(weights.shape[2]).astype(str)
-            tables.append(_tidy(weights, blocks, keys).assign(kind=kind))
+            most = TOP if kind == "peer" else len(keys)
+            tables.append(_tidy(weights, blocks, keys, most).assign(kind=kind))
     table = pd.concat(tables, ignore_index=True).assign(model=name, method="attention")
     return table[["date", "firm", "model", "method", "kind", "key", "score"]]
 
@@ -60,9 +61,9 @@ def _weights(model: PanelTransformer, blocks: Blocks, layer: int) -> np.ndarray:
     return torch.cat(parts).double().numpy()
 
 
-def _tidy(weights: np.ndarray, blocks: Blocks, keys: np.ndarray) -> pd.DataFrame:
-    """List the weights of observed firms, the heaviest of each, in the order of date, firm and key."""
-    kept = min(TOP, len(keys))
+def _tidy(weights: np.ndarray, blocks: Blocks, keys: np.ndarray, most: int) -> pd.DataFrame:
+    """List the weights of observed firms, the heaviest `most` of each, in the order of date, firm and key."""
+    kept = min(most, len(keys))
     chosen = np.sort(np.argsort(-weights, axis=2, kind="stable")[:, :, :kept], axis=2)
     rows, columns = np.nonzero(blocks.observed)
     return pd.DataFrame(

@@ -1,14 +1,11 @@
 """A table in, a plotly figure out.
 
 Nothing is computed here beyond cumulating, averaging over the axis that is not shown, and pivoting; every number comes
-from a table that another module wrote. All figures share one look: white ground, Okabe and Ito's colours (told apart
-by readers with any colour vision), a dash or marker of its own for each model (told apart in grey), text of 12 px or
-more, and SVG, so that they print. Text from data is escaped, because plotly reads a subset of HTML in every label.
+from a table that another module wrote. Text from data is escaped, because plotly reads a subset of HTML in every label.
 """
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,70 +13,15 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from finattn.errors import InputError
+from finattn.looks import INK, LINE, SIGNED, escape, finish, label, legend_above, style_of, weight_scale
 
-
-class Style(NamedTuple):
-    """How a model looks in every figure."""
-
-    colour: str
-    dash: str
-    symbol: str
-    width: float = 1.8
-
-
-LABELS = {
-    "zero": "Zero",
-    "historical_mean": "Historical mean",
-    "ridge": "Ridge",
-    "sic_average": "SIC average",
-    "sic_kernel": "SIC kernel",
-    "time": "Attention, time",
-    "firm": "Attention, firms",
-    "both": "Attention, both",
-}
-STYLES = {
-    "both": Style("#D55E00", "solid", "circle", 2.8),
-    "firm": Style("#0072B2", "longdash", "square", 2.4),
-    "time": Style("#009E73", "longdashdot", "diamond", 2.4),
-    "ridge": Style("#000000", "solid", "x"),
-    "sic_kernel": Style("#CC79A7", "dash", "triangle-up"),
-    "sic_average": Style("#E69F00", "dashdot", "triangle-down"),
-    "historical_mean": Style("#56B4E9", "dot", "cross"),
-    "zero": Style("#7F7F7F", "2px,5px", "circle-open"),
-}
-WEIGHTS = ((0.0, "#FFFFFF"), (0.25, "#C6DBEF"), (0.6, "#0072B2"), (1.0, "#08264D"))
-SIGNED = ((0.0, "#D55E00"), (0.5, "#FFFFFF"), (1.0, "#0072B2"))
-FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
 _DECADES = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
 _UNKNOWN = 10**9  # stands for a code that is not known, and sorts last
-_GRID, _LINE, _INK = "#E3E6EA", "#8A929C", "#1B1F24"
 _SPANS = (
     ("train", "Training", "#56B4E9", ""),
     ("valid", "Validation", "#E69F00", "/"),
     ("test", "Test", "#0072B2", "x"),
 )
-
-
-def label(model: str) -> str:
-    """Return the words that stand for a model, as plain text: escape it where it is drawn.
-
-    Examples
-    --------
-    >>> label("sic_kernel"), label("mine")
-    ('SIC kernel', 'mine')
-    """
-    return LABELS.get(model, model)
-
-
-def escape(text: object) -> str:
-    """Write `text` so that plotly shows it literally: it reads tags and entities in labels, but not quotes.
-
-    Examples
-    --------
-    >>> escape("AT&T <b>")
-    'AT&amp;T &lt;b&gt;'
-    """
-    return html.escape(str(text), quote=False)
 
 
 def cumulated_rank_ic(per_date: pd.DataFrame) -> go.Figure:
@@ -102,10 +44,10 @@ def cumulated_rank_ic(per_date: pd.DataFrame) -> go.Figure:
     _require(per_date, "date", "model", "rank_ic")
     wide = _wide(per_date, "rank_ic").dropna(axis=1, how="all").fillna(0.0).cumsum()
     figure = go.Figure(_lines(wide))
-    figure.add_hline(y=0, line={"color": _LINE, "width": 1})
+    figure.add_hline(y=0, line={"color": LINE, "width": 1})
     figure.update_xaxes(title_text="Decision date", type="date")
     figure.update_yaxes(title_text="Cumulated rank IC (sum over dates)")
-    return _finish(figure, 440)
+    return finish(figure, 440)
 
 
 def portfolio_value(daily: pd.DataFrame) -> go.Figure:
@@ -138,12 +80,12 @@ def portfolio_value(daily: pd.DataFrame) -> go.Figure:
         weekly = value.groupby(pd.DatetimeIndex(value.index).to_period("W")).tail(1)
         for trace in _lines(weekly):
             figure.add_trace(trace.update(legendgroup=trace.name, showlegend=kind == "net"), 1, column)
-    figure.add_hline(y=1, line={"color": _LINE, "width": 1})
+    figure.add_hline(y=1, line={"color": LINE, "width": 1})
     figure.update_xaxes(title_text="Date", type="date")
     figure.update_yaxes(type="log", tickvals=_DECADES, ticktext=[f"{value:g}" for value in _DECADES])
     figure.update_yaxes(title_text="Value of 1 invested (log scale)", col=1)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom", "x": 0.0})
-    return _finish(figure, 500, bottom=110)
+    return finish(figure, 500, bottom=110)
 
 
 def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -178,8 +120,8 @@ def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text="Date", type="date")
     figure.update_yaxes(title_text="Fold", type="category", autorange="reversed", showgrid=False)
-    figure.update_layout(barmode="overlay", bargap=0.3, legend=_above())
-    return _finish(figure, 120 + 24 * max(len(table), 3), top=40)
+    figure.update_layout(barmode="overlay", bargap=0.3, legend=legend_above())
+    return finish(figure, 120 + 24 * max(len(table), 3), top=40)
 
 
 def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
@@ -209,12 +151,12 @@ def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
         wide = _mean_weights(weights[weights["model"] == model], "date")
         wide = wide[sorted(wide.columns, key=lambda lag: int(str(lag)))]
         days, lags = _days(wide.index), [int(str(lag)) for lag in wide.columns]
-        line = {"color": _style(model, 0).colour, "width": 2}
+        line = {"color": style_of(model, 0).colour, "width": 2}
         hover = "lag %{x}: %{y:.4f}<extra></extra>"
         figure.add_scatter(
             x=lags, y=wide.mean().to_numpy(), line=line, hovertemplate=hover, showlegend=False, row=1, col=column
         )
-        equal = {"y": 1 / len(lags), "line": {"color": _LINE, "width": 1.5, "dash": "dash"}}
+        equal = {"y": 1 / len(lags), "line": {"color": LINE, "width": 1.5, "dash": "dash"}}
         figure.add_hline(**equal, row=1, col=column)
         hover = "%{y}, lag %{x}: %{z:.4f}<extra></extra>"
         figure.add_heatmap(
@@ -233,8 +175,8 @@ def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(title_text="Mean weight", row=1, col=1, rangemode="tozero")
     figure.update_yaxes(title_text="Decision date", row=2, col=1)
-    figure.update_layout(coloraxis=_weight_scale(figure))
-    return _finish(figure, 540, top=40)
+    figure.update_layout(coloraxis=weight_scale(figure))
+    return finish(figure, 540, top=40)
 
 
 def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Sequence[int]) -> go.Figure:
@@ -275,13 +217,13 @@ def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Se
         figure.add_heatmap(x=ticks, y=ticks, z=z, coloraxis="coloraxis", hovertemplate=hover, row=1, col=column)
     for edge in _group_edges([code for code, _ in order]):
         for add in (figure.add_hline, figure.add_vline):
-            add(edge - 0.5, line={"color": _LINE, "width": 0.8}, row="all", col="all")
+            add(edge - 0.5, line={"color": LINE, "width": 0.8}, row="all", col="all")
     shared = {"type": "category", "showgrid": False}
     figure.update_xaxes(shared, title_text="Firm asked", tickangle=-90)
     figure.update_yaxes(shared, autorange="reversed")
     figure.update_yaxes(title_text="Firm asking (ticker and SIC code)", col=1)
-    figure.update_layout(coloraxis=_weight_scale(figure))
-    return _finish(figure, 260 + min(18 * max(len(ids), 8), 720), top=40)
+    figure.update_layout(coloraxis=weight_scale(figure))
+    return finish(figure, 260 + min(18 * max(len(ids), 8), 720), top=40)
 
 
 def rank_ic_intervals(metrics: pd.DataFrame, reference: str = "ridge") -> go.Figure:
@@ -312,11 +254,11 @@ def rank_ic_intervals(metrics: pd.DataFrame, reference: str = "ridge") -> go.Fig
     for column, part in enumerate((levels, differences), start=1):
         figure.add_trace(_whiskers(part, "bootstrap_lower", "bootstrap_upper"), 1, column)
         figure.add_trace(_whiskers(part, "lower", "upper"), 1, column)
-        figure.add_vline(0, line={"color": _INK, "width": 1}, row=1, col=column)
+        figure.add_vline(0, line={"color": INK, "width": 1}, row=1, col=column)
     figure.update_xaxes(title_text="Mean over dates, 95% interval")
     names = [escape(label(model)) for model in levels["model"]]
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=names, autorange="reversed")
-    return _finish(figure, 110 + 34 * max(len(names), 3), top=40)
+    return finish(figure, 110 + 34 * max(len(names), 3), top=40)
 
 
 def rank_ic_by_year(per_date: pd.DataFrame) -> go.Figure:
@@ -348,7 +290,7 @@ def rank_ic_by_year(per_date: pd.DataFrame) -> go.Figure:
     ))  # fmt: skip
     figure.update_xaxes(title_text="Year of the decision (mean rank IC in the cell)", type="category", showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
-    return _finish(figure, 110 + 32 * max(len(yearly), 3))
+    return finish(figure, 110 + 32 * max(len(yearly), 3))
 
 
 # -- tables ------------------------------------------------------------
@@ -408,17 +350,12 @@ def _group_edges(codes: Sequence[int]) -> list[int]:
     return [i for i in range(1, len(codes)) if codes[i] // 100 != codes[i - 1] // 100]
 
 
-# -- looks ------------------------------------------------------------
-
-
-def _style(model: str, position: int) -> Style:
-    """Return a model's own style; one that is not known takes that of its position."""
-    return STYLES.get(model) or list(STYLES.values())[position % len(STYLES)]
+# -- marks ------------------------------------------------------------
 
 
 def _lines(wide: pd.DataFrame) -> list[go.Scatter]:
     """Return a line for each column, those that end highest first, as the eye meets them in the legend."""
-    styles = {model: _style(model, i) for i, model in enumerate(wide.columns)}
+    styles = {model: style_of(model, i) for i, model in enumerate(wide.columns)}
     last = wide.ffill().iloc[-1].sort_values(ascending=False, kind="stable") if len(wide) else pd.Series(dtype=float)
     days = _days(wide.index)
     return [
@@ -433,7 +370,7 @@ def _lines(wide: pd.DataFrame) -> list[go.Scatter]:
 
 def _whiskers(part: pd.DataFrame, lower: str, upper: str) -> go.Scatter:
     band = lower.startswith("bootstrap")
-    styles = [_style(model, i) for i, model in enumerate(part["model"])]
+    styles = [style_of(model, i) for i, model in enumerate(part["model"])]
     estimate = part["estimate"].to_numpy(float)
     return go.Scatter(
         x=estimate,
@@ -442,37 +379,10 @@ def _whiskers(part: pd.DataFrame, lower: str, upper: str) -> go.Scatter:
         marker={"size": 1 if band else 10, "color": [s.colour for s in styles], "symbol": [s.symbol for s in styles]},
         error_x={
             "type": "data", "symmetric": False, "width": 0 if band else 5, "thickness": 9 if band else 1.8,
-            "color": "#D5DAE0" if band else _INK,
+            "color": "#D5DAE0" if band else INK,
             "array": part[upper].to_numpy(float) - estimate, "arrayminus": estimate - part[lower].to_numpy(float),
         },
         hovertemplate="%{y}: %{x:.4f}<extra></extra>",
         hoverinfo="skip" if band else None,
         showlegend=False,
-    )  # fmt: skip
-
-
-def _weight_scale(figure: go.Figure) -> dict[str, Any]:
-    """Return the colours of weights, from white at zero to dark at the largest."""
-    maps = [trace.z for trace in figure.data if trace.type == "heatmap"]
-    # At least twice an equal share: weights that hardly differ must not look strong.
-    largest = max(max(float(np.max(z)), 2.0 / z.shape[1]) for z in maps)
-    bar = {"title": {"text": "Weight", "side": "right", "font": {"size": 13}}, "thickness": 14, "outlinewidth": 0.5}
-    return {"colorscale": WEIGHTS, "cmin": 0.0, "cmax": largest, "colorbar": bar}
-
-
-def _above() -> dict[str, Any]:
-    return {"orientation": "h", "x": 0.0, "y": 1.0, "yanchor": "bottom", "traceorder": "normal"}
-
-
-def _finish(figure: go.Figure, height: int, top: int = 16, bottom: int = 56) -> go.Figure:
-    """Give a figure the look that all of them share."""
-    axis = {"gridcolor": _GRID, "linecolor": _LINE, "showline": True, "ticks": "outside", "tickcolor": _LINE,
-            "zeroline": False, "automargin": True, "title_standoff": 10, "title_font_size": 13}  # fmt: skip
-    figure.update_xaxes(axis)
-    figure.update_yaxes(axis)
-    figure.update_annotations(font={"size": 14})
-    return figure.update_layout(
-        template="none", height=height, margin={"l": 64, "r": 16, "t": top, "b": bottom}, hovermode="closest",
-        paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "size": 13, "color": _INK},
-        legend_font_size=13,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from finattn import plots
+from finattn import looks, plots
 from finattn.errors import InputError
 
 DATES = pd.to_datetime(["2019-12-27", "2020-01-03", "2020-01-10", "2020-01-17"])
@@ -120,14 +120,14 @@ def test_names_from_data_are_shown_escaped() -> None:
     assert [trace.name for trace in FIGURES["cumulated_rank_ic"]().data] == ["&lt;b&gt;x&lt;/b&gt;", "Ridge"]
     assert "&lt;img src=x on… 1311" in FIGURES["peer_heat_map"]().data[0].x
     titles = [note.text for note in FIGURES["attention_over_lags"]().layout.annotations]
-    assert titles == ["Attention, time", plots.escape(NASTY)]
-    assert FIGURES["rank_ic_intervals"]().data[1].y[1] == plots.escape(NASTY)
-    assert plots.rank_ic_intervals(metrics(), NASTY).layout.annotations[1].text.endswith(plots.escape(NASTY))
+    assert titles == ["Attention, time", looks.escape(NASTY)]
+    assert FIGURES["rank_ic_intervals"]().data[1].y[1] == looks.escape(NASTY)
+    assert plots.rank_ic_intervals(metrics(), NASTY).layout.annotations[1].text.endswith(looks.escape(NASTY))
 
 
 def test_models_differ_in_colour_and_also_without_it() -> None:
-    styles = plots.STYLES.values()
-    assert set(plots.STYLES) == set(plots.LABELS)
+    styles = looks.STYLES.values()
+    assert set(looks.STYLES) == set(looks.LABELS)
     assert len({style.colour for style in styles}) == len(styles)
     assert len({(style.dash, style.width) for style in styles}) == len(styles)
     assert len({style.symbol for style in styles}) == len(styles)
@@ -236,7 +236,7 @@ def test_intervals_are_those_of_the_table() -> None:
     np.testing.assert_allclose(level.error_x.arrayminus, [0.02, 0.02, NAN])
     np.testing.assert_allclose(band.error_x.array, [0.03, 0.03, NAN])
     np.testing.assert_allclose(difference.x, [0.01])
-    assert figure.layout.yaxis.categoryarray == ("Ridge", plots.escape(NASTY), "Zero")
+    assert figure.layout.yaxis.categoryarray == ("Ridge", looks.escape(NASTY), "Zero")
 
 
 # -- refusals and edges ------------------------------------------------------------

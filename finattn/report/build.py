@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from finattn import evaluation, plots
+from finattn import evaluation, looks, plots
 from finattn.config import BASELINES, RunConfig, read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
@@ -159,7 +159,7 @@ def _context(run: Run) -> dict[str, Any]:
         "tuning": tables.tuning(run.provenance.get("tuning", [])),
         "provenance": tables.provenance(run.provenance),
         "config": run.config_text,
-        "reference": plots.label(run.headline[1]),
+        "reference": looks.label(run.headline[1]),
         "plotly": Markup(get_plotlyjs()),  # a library's own code, the one text here that is not escaped
     }
 

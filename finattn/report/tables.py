@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from finattn.plots import label
+from finattn.looks import label
 from finattn.report.sentences import MISSING, number, plus_minus
 
 

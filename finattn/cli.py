@@ -72,7 +72,7 @@ def run(given: list[str]) -> int:
     from finattn.progress import RunProgress
 
     with RunProgress() as progress:
-        report = pipeline.run(config, force, progress.on_stage, progress.on_step, progress.on_epoch)
+        report = pipeline.run(config, force, progress)
     print(f"report: {report}")
     return 0
 

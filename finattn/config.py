@@ -263,10 +263,14 @@ class RunConfig:
         return Path(self.out) / self.name
 
     @property
+    def content(self) -> dict[str, Any]:
+        """All that changes results, as JSON holds it: everything but the run's name and place."""
+        return json.loads(json.dumps({k: v for k, v in asdict(self).items() if k not in ("name", "out")}))
+
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 of all that changes results: everything but the run's name and place."""
-        content = {k: v for k, v in asdict(self).items() if k not in ("name", "out")}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the content."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
 
 
 def to_yaml(config: RunConfig) -> str:

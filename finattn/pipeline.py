@@ -4,10 +4,10 @@ import dataclasses
 import json
 import platform
 import resource
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
+from filelock import FileLock, Timeout
 
 from finattn import data, features
 from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
@@ -26,26 +26,32 @@ from finattn.experiment import Step, fit_folder, fold_spans, rungs, tuning, walk
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
 from finattn.splits import WalkForward, decision_mask
-from finattn.storage import atomic_file, sweep, write_json
+from finattn.storage import atomic_file, discard, is_partial, sweep, write_json
 
 EXPLAINED_CELLS = 2_000_000  # weights kept for the report; a large panel is explained on fewer dates
 
 
-def run(
-    config: RunConfig,
-    force: bool = False,
-    on_stage: Callable[[str], None] | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    on_epoch: Callable[[int, int, float], None] | None = None,
-) -> Path:
+class Watch:
+    """What a run tells of its progress; `finattn.progress` shows it."""
+
+    def on_stage(self, stage: str) -> None:
+        """Hear that a stage begins."""
+
+    def on_step(self, step: Step) -> None:
+        """Hear that a fit begins, or was found done."""
+
+    def on_epoch(self, epoch: int, epochs: int, valid_rank_ic: float) -> None:
+        """Hear that an epoch ended."""
+
+
+def run(config: RunConfig, force: bool = False, watch: Watch | None = None) -> Path:
     """Run a configuration to its report, going on where an earlier run of the same one stopped.
 
     Everything that can be wrong with the input is found before anything is written.
 
     Parameters
     ----------
-    config : the whole run. force : start over.
-    on_stage, on_step, on_epoch : called as the run goes on, for progress.
+    config : the whole run. force : start over. watch : told of progress.
 
     Returns
     -------
@@ -56,29 +62,42 @@ def run(
     InputError
         For what the source, the features, the folds or the run's folder refuse.
     """
-    say = on_stage or (lambda stage: None)
-    began, started = time.perf_counter(), datetime.now(UTC)
+    watch = watch or Watch()
     _set_threads(config.training.threads)
-    say("reading the panel")
+    watch.on_stage("reading the panel")
     panel = features.build(data.load(config.data), config.features)
-    splits = walk_forward_splits(config)
-    spans = fold_spans(panel, splits)
+    fold_spans(panel, walk_forward_splits(config))  # refuses empty windows
     _check(config, panel)
-    folder = prepare(config, panel.fingerprint, force)
-    panel.save(folder / "panel")
-    say("fitting and forecasting")
-    forecasts = walk_forward(panel, rungs(config, on_epoch), splits, config.target, folder / "folds", on_step)
+    with alone(config):
+        folder = prepare(config, panel.fingerprint, force)
+        panel.save(folder / "panel")
+        return _stages(config, panel, folder, watch)
+
+
+def _stages(config: RunConfig, panel: Panel, folder: Path, watch: Watch) -> Path:
+    """Fit, evaluate, explain and report, each from the files of the one before."""
+    splits = walk_forward_splits(config)
+    started, began = datetime.now(UTC), time.perf_counter()
+    watch.on_stage("fitting and forecasting")
+    models = rungs(config, watch.on_epoch)
+    forecasts = walk_forward(panel, models, splits, config.target, folder / "folds", watch.on_step)
     forecasts.save(folder / "forecasts.parquet")
-    say("evaluating")
+    watch.on_stage("evaluating")
     against = [name for name in dict.fromkeys((config.headline[1], config.primary[1])) if name in forecasts.models]
     _write(evaluate(forecasts, against), folder / "metrics.parquet")
     _write(_portfolios(config, forecasts, panel), folder / "portfolio.parquet")
     explained = list(_explanations(config, panel, splits, folder / "folds"))
     if explained:
         _write(pd.concat(explained, ignore_index=True), folder / "explanations.parquet")
-    counts = _counts(panel, forecasts, splits)
-    write_json(folder / "provenance.json", provenance(config, panel, counts, spans, folder, started, began))
-    say("writing the report")
+    facts = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - began, 1),
+        "folds": fold_spans(panel, splits),
+        "counts": _counts(panel, forecasts, splits),
+        "tuning": tuning(folder / "folds"),
+    }
+    write_json(folder / "provenance.json", provenance(config, panel) | facts)
+    watch.on_stage("writing the report")
     from finattn import report  # plotly is slow to import
 
     return report.write(folder)
@@ -92,26 +111,45 @@ def prepare(config: RunConfig, panel_fingerprint: str, force: bool) -> Path:
     InputError
         Where the folder holds another run, naming what differs.
     """
-    folder, file = config.folder, config.folder / "config.yaml"
-    key = folder / "run.json"
-    if folder.exists() and not key.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")
+    folder, key = config.folder, config.folder / "run.json"
     if force and folder.exists():
-        shutil.rmtree(folder)
-    state = {"config": config.fingerprint, "panel": panel_fingerprint, "finattn": metadata.version("finattn")}
+        discard(folder)
+    state = {"config": config.content, "panel": panel_fingerprint, "finattn": metadata.version("finattn")}
     earlier = json.loads(key.read_text(encoding="utf-8")) if key.exists() else state
-    if earlier != state:
-        differs = describe_changes(yaml.safe_load(file.read_text(encoding="utf-8")), yaml.safe_load(to_yaml(config)))
-        differs += [name for name in ("panel", "finattn") if earlier.get(name) != state[name]]
+    if differs := describe_changes(earlier, state):
+        changed = ", ".join(change.removeprefix("config.") for change in differs)
         raise InputError(
-            f"{folder} holds a run with another {', '.join(differs)}; start over with --force, or choose another --name"
+            f"{folder} holds a run with another {changed}; start over with --force, or choose another --name"
         )
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    with atomic_file(file) as temporary:
-        temporary.write_text(to_yaml(config), encoding="utf-8")
     write_json(key, state)
+    with atomic_file(folder / "config.yaml") as temporary:
+        temporary.write_text(to_yaml(config), encoding="utf-8")
     return folder
+
+
+@contextmanager
+def alone(config: RunConfig) -> Iterator[None]:
+    """Keep a second process from working on the same run; the lock ends with the process, however that ends.
+
+    Raises
+    ------
+    InputError
+        Where another process holds it.
+    """
+    config.folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(config.folder.parent / f".{config.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{config.folder} is being worked on by another process; wait, or choose another --name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def walk_forward_splits(config: RunConfig) -> WalkForward:
@@ -123,6 +161,10 @@ def walk_forward_splits(config: RunConfig) -> WalkForward:
 
 def _check(config: RunConfig, panel: Panel) -> None:
     """Refuse before anything is written what a forecaster would refuse later."""
+    folder = config.folder
+    begun = (folder / "run.json").exists() or not folder.exists()
+    if not begun and not all(is_partial(item) for item in folder.iterdir()):
+        raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")
     peers = [name for name in config.forecasters if name.startswith("sic_")]
     if peers and not (panel.industry != 0).any():
         raise InputError(
@@ -190,16 +232,8 @@ def _counts(panel: Panel, forecasts: Forecasts, splits: WalkForward) -> dict[str
     }
 
 
-def provenance(
-    config: RunConfig,
-    panel: Panel,
-    counts: Mapping[str, int],
-    spans: list[dict[str, Any]],
-    folder: Path,
-    started: datetime,
-    began: float,
-) -> dict[str, Any]:
-    """Gather all that a reader needs to make the run again, and what must be said beside its results."""
+def provenance(config: RunConfig, panel: Panel) -> dict[str, Any]:
+    """Gather what a reader needs, beside the configuration, to make the run again."""
     import torch
 
     versions = {name: metadata.version(name) for name in ("finattn", "torch", "pytorch-lightning", "numpy", "pandas")}
@@ -209,16 +243,11 @@ def provenance(
         "platform": platform.platform(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - began, 1),
         "peak_memory_gib": round(_peak_bytes() / 2**30, 3),
         "panel_fingerprint": panel.fingerprint,
         "config_hash": config.fingerprint,
         "seeds": list(config.training.seeds),
-        "folds": spans,
-        "counts": dict(counts),
         "sample": sample_sentences(panel),
-        "tuning": tuning(folder / "folds"),
     }
 
 

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from finattn.experiment import Step
+from finattn.pipeline import Watch
 
 
-class RunProgress:
+class RunProgress(Watch):
     """Two bars on standard error: fits with time left, and the epochs of the present one with its validation IC.
 
     Where standard error is no terminal, each stage and each fold is one plain line instead.

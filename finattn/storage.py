@@ -81,6 +81,18 @@ def sweep(folder: str | Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder at once, under a name that `is_partial`: a kill in the middle leaves no half of it behind."""
+    holder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}discarded-", dir=folder.parent))
+    os.replace(folder, holder / "discarded")
+    shutil.rmtree(holder)
+
+
+def is_partial(path: Path) -> bool:
+    """Say whether a path is something half-written, or half-removed, that a killed process left."""
+    return path.name.startswith(_PREFIX)
+
+
 def _rescue(holder: Path) -> None:
     """Finish `atomic_folder` where it was killed between its two renames: the new folder is whole by then."""
     destination = holder.parent / holder.name.removeprefix(_PREFIX).rpartition("-")[0]

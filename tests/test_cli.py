@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import make_panel
 
-from finattn import cli
+from finattn import cli, pipeline
 from finattn.config import RunConfig, read_yaml
 
 SMALL = {
@@ -110,6 +110,22 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(work):
     assert not list((work / "runs").rglob(".partial-*"))
 
 
+def test_a_second_process_on_the_same_run_is_refused_and_the_first_goes_on(work, capsys):
+    config = RunConfig(name="small")
+    with pipeline.alone(config):
+        assert cli.main(["run", "small.yaml"]) == 2
+    assert "runs/small is being worked on by another process" in capsys.readouterr().err
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 0
+
+
+def test_a_run_killed_before_its_first_file_goes_on(work):
+    (work / "runs/small/.partial-run.json-abc").mkdir(parents=True)
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 0
+    (work / "runs/small/config.yaml").unlink()  # as if killed just after run.json
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 0
+    assert not list((work / "runs").rglob(".partial-*"))
+
+
 def write_csv(path: Path, scale: float = 1.0, duplicate: bool = False) -> None:
     frame = make_panel(firms=4, days=60).to_frame()[["date", "firm", "return", "industry"]].dropna()
     frame["return"] *= scale
@@ -182,7 +198,7 @@ def test_the_written_configuration_reads_back_to_the_same_run(work):
     parser = cli._run_parser()
     again, _ = cli._parse(parser, work / "runs/small/config.yaml", [])
     assert read_yaml(work / "runs/small/config.yaml")["model"]["width"] == 8
-    assert json.loads((work / "runs/small/run.json").read_text())["config"] == again.fingerprint
+    assert json.loads((work / "runs/small/run.json").read_text())["config"] == again.content
     assert again.fingerprint != RunConfig().fingerprint
 
 

@@ -23,7 +23,9 @@ _HOMES = {
     "Zero": "finattn.baselines",
     "evaluate": "finattn.evaluation",
     "load": "finattn.data",
+    "load_file": "finattn.data",
     "portfolio": "finattn.evaluation",
+    "portfolio_summary": "finattn.evaluation",
     "sample": "finattn.data",
     "walk_forward": "finattn.experiment",
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -68,11 +69,6 @@ class Scaling:
         return cls(mean, np.where(deviation > 1e-12, deviation, 1.0))
 
     @property
-    def names(self) -> tuple[str, str]:
-        """Names of the inputs made of returns; the features and their indicators follow."""
-        return ("return", "excess_return")
-
-    @property
     def width(self) -> int:
         """Number of inputs with their indicators, the f of `Block.x`."""
         return 2 * len(self.mean) - 2
@@ -133,7 +129,7 @@ class Blocks:
         """Where a forecast can be made, (p, n) bool."""
         return observed(self.panel, self.positions)
 
-    @property
+    @cached_property
     def realised(self) -> np.ndarray:
         """Compounded forward returns (p, n), NaN where they are not observed."""
         return forward_returns(self.panel, self.positions, self.target)
@@ -176,33 +172,41 @@ def observed(panel: Panel, rows: np.ndarray | slice) -> np.ndarray:
 def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig) -> np.ndarray:
     """Compound returns over rows (t + delay, t + delay + horizon] for each row t: Π (1 + r) − 1.
 
-    A firm that leaves the list inside keeps the return of the first row on which it is not listed, or, where that is
-    not known, `target.missing_delisting_return`; from then on it is cash. A return that is not known while the firm is
-    listed, a window that ends after the panel, and a firm not observed at t give NaN.
+    A firm that leaves the list for good inside keeps the return of the first row on which it is not listed, or, where
+    that is not known, `target.missing_delisting_return`; from then on it is cash, and one that left within the delay
+    was never bought. A return that is not known, an interruption of the listing, a window that ends after the panel,
+    and a firm not observed at t give NaN.
 
     Returns
     -------
     (len(rows), n) fractions.
     """
     growth = np.ones((len(rows), panel.shape[1]))
-    known = held = observed(panel, rows)
-    for step in range(1, target.delay + 1):
-        held = held & panel.listed[np.minimum(rows + step, len(panel) - 1)]
-    for step in range(1, target.horizon + 1):
-        row = np.minimum(rows + target.delay + step, len(panel) - 1)
+    known, last = observed(panel, rows), last_listed(panel)
+    held = (rows + target.delay)[:, None] <= last
+    for step in range(1, target.delay + target.horizon + 1):
+        row = np.minimum(rows + step, len(panel) - 1)
         listed, returns = panel.listed[row], panel.returns[row]
-        missing = ~np.isfinite(returns)
-        value = np.where(missing, np.where(listed, 0.0, target.missing_delisting_return), returns)
-        growth *= np.where(held, 1 + value, 1.0)
-        known = known & ~(held & listed & missing) & (rows + target.delay + step < len(panel))[:, None]
-        held = held & listed
+        missing, gone = ~np.isfinite(returns), row[:, None] > last
+        known = known & ~(held & ~gone & ~listed) & (rows + step < len(panel))[:, None]
+        if step > target.delay:
+            known = known & ~(held & ~gone & missing)
+            value = np.where(missing, np.where(gone, target.missing_delisting_return, 0.0), returns)
+            growth *= np.where(held & (row[:, None] <= last + 1), 1 + value, 1.0)
     return np.where(known, growth - 1, np.nan)
 
 
+def last_listed(panel: Panel) -> np.ndarray:
+    """Return each firm's last listed row (n,), -1 where there is none: the next is its delisting, no interruption."""
+    last = len(panel) - 1 - np.argmax(panel.listed[::-1], axis=0)
+    return np.where(panel.listed.any(axis=0), last, -1)
+
+
 def count_missing_delisting_returns(panel: Panel) -> int:
-    """Count the firms' exits whose delisting return is not known."""
-    leaving = panel.listed[:-1] & ~panel.listed[1:]
-    return int((leaving & ~np.isfinite(panel.returns[1:])).sum())
+    """Count the firms that leave for good without a known delisting return."""
+    last = last_listed(panel)
+    leaving = np.flatnonzero((last >= 0) & (last < len(panel) - 1))
+    return int((~np.isfinite(panel.returns[last[leaving] + 1, leaving])).sum())
 
 
 def standardise(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

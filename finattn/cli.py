@@ -115,22 +115,26 @@ def _parse(parser: "ArgumentParser", path: Path, given: list[str]) -> tuple[RunC
     """Return the configuration of a file with the keys given after it, or one line about what is wrong."""
     from jsonargparse import ArgumentError
 
-    read_yaml(path)  # refuses unknown keys more clearly than the parser would
+    content = read_yaml(path)  # refuses unknown keys more clearly than the parser would
+    source = ["--config", os.fspath(path)] if content else []  # the parser does not take an empty file
     try:
-        parsed = parser.parse_args(["--config", os.fspath(path), *given])
+        parsed = parser.parse_args([*source, *given])
         made = parser.instantiate(parsed)
     except InputError:
         raise
     except (ArgumentError, ValueError, TypeError) as error:
-        raise InputError(_plain(error, path)) from None
+        raise InputError(_plain(error)) from None
     values = {name: getattr(made, name) for name in RunConfig.__dataclass_fields__}
     return RunConfig(**values), bool(parsed.force)
 
 
-def _plain(error: Exception, path: Path) -> str:
+def _plain(error: Exception) -> str:
     """Say in one line what the parser found wrong."""
     text = " ".join(str(error).split())
     marker = "unrecognized arguments: --"
     if marker in text.lower():
         return describe_unknown_key(text.lower().split(marker, 1)[1].split("=")[0].split()[0])
-    return f"{path}: {text}"
+    words = {"<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text", "Parser key": "key"}
+    for name, word in words.items():
+        text = text.replace(name, word)
+    return text

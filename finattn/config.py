@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -156,7 +157,7 @@ class TrainingConfig:
         _require("training.minimum_epochs", self.minimum_epochs, fits, f"at most training.epochs = {self.epochs}")
         _require("training.learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "finite and above 0")
         _require("training.weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "finite, at least 0")
-        _require("training.threads", self.threads, self.threads >= 0, "at least 0")
+        _require("training.threads", self.threads, 0 <= self.threads <= 1024, "from 0 to 1024")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
         _require("training.seeds", self.seeds, distinct and min(self.seeds, default=-1) >= 0, "distinct, none negative")
 
@@ -242,7 +243,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse names that lead nowhere."""
-        _require("name", self.name, Path(self.name).name == self.name not in ("", ".."), "a plain folder name")
+        plain = re.fullmatch(r"\w[\w.-]{0,99}", self.name)
+        _require("name", self.name, plain, "a plain folder name of letters, digits, _ . and -")
         known = (*BASELINES, *self.attention)
         for name in self.forecasters:
             _require("forecasters", name, name in known, f"among {', '.join(known)}")
@@ -255,7 +257,8 @@ class RunConfig:
 
         for pair in ("headline", "primary"):
             for name in getattr(self, pair):
-                _require(pair, name, name in known, f"a pair among {', '.join(known)}")
+                _require(pair, name, name in known, f"a pair among {', '.join(known)} (give headline and primary both)")
+            _require(pair, getattr(self, pair), len(set(getattr(self, pair))) == 2, "two different forecasters")
 
     @property
     def folder(self) -> Path:
@@ -287,7 +290,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         Naming the file, and the nearest key where one is unknown.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a safe loader
     except FileNotFoundError:
         raise InputError(f"the configuration must be a YAML file, found no file {path}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # a value such as 2001-13-01 is a ValueError
@@ -297,7 +300,37 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: the configuration must be a mapping of keys, found {type(content).__name__}")
     for key in unknown_keys(content):
         raise InputError(f"{path}: {describe_unknown_key(key)}")
+    for key, expected, value in _misshapen(content, RunConfig):
+        raise InputError(f"{path}: {key} must be {expected}, found {value!r}")
     return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.YAMLError(f"key {twice[0]} is given twice (line {node.start_mark.line + 1} and after)")
+        return super().construct_mapping(node, deep)
+
+
+def _misshapen(content: Mapping[str, Any], kind: type, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Yield keys that hold no mapping or list where one must be, or nothing where something must be."""
+    for item in fields(kind):
+        value, inner = content.get(item.name), item.default_factory
+        if item.name not in content:
+            continue
+        if is_dataclass(inner):
+            if not isinstance(value, Mapping):
+                yield f"{prefix}{item.name}", f"a mapping of {', '.join(part.name for part in fields(inner))}", value
+            else:
+                yield from _misshapen(value, inner, f"{prefix}{item.name}.")
+        elif value is None and "None" not in str(item.type):
+            yield f"{prefix}{item.name}", "given, or left out", value
+        elif "tuple[" in str(item.type) and "dict" not in str(item.type) and not isinstance(value, list):
+            yield f"{prefix}{item.name}", "a list", value
 
 
 def unknown_keys(content: Mapping[str, Any], kind: type = RunConfig, prefix: str = "") -> Iterator[str]:
@@ -323,6 +356,6 @@ def _known_keys(kind: type, prefix: str = "") -> Iterator[str]:
             yield from _known_keys(item.default_factory, f"{prefix}{item.name}.")
 
 
-def _require(key: str, value: Any, condition: bool, expected: str) -> None:
+def _require(key: str, value: Any, condition: object, expected: str) -> None:
     if not condition:
         raise InputError(f"{key} must be {expected}, found {value!r}")

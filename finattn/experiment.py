@@ -4,7 +4,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -18,7 +18,7 @@ from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
 from finattn.splits import Fold, WalkForward, label_overlap
-from finattn.storage import atomic_folder, sweep
+from finattn.storage import atomic_folder, sweep, write_json
 
 
 @runtime_checkable
@@ -46,11 +46,15 @@ class Forecaster(Protocol):
 
 @dataclass(frozen=True)
 class Rung:
-    """A named forecaster: `make(seed)` gives a fresh one; one without chance in it has the seed 0 alone."""
+    """A named forecaster: `make(seed)` gives a fresh one; one without chance in it has the seed 0 alone.
+
+    `settings` tells two of one name apart, so that a folder of fits is not taken up with others.
+    """
 
     name: str
     make: Callable[[int], Forecaster]
     seeds: tuple[int, ...] = (0,)
+    settings: str = ""
 
 
 class Step(NamedTuple):
@@ -98,7 +102,7 @@ def walk_forward(
     forecasters: Sequence[Rung] | Mapping[str, Forecaster],
     splits: WalkForward,
     target: TargetConfig | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> Forecasts:
     """Fit and forecast fold by fold.
@@ -110,7 +114,8 @@ def walk_forward(
     splits : folds; its horizon and delay must be the target's.
     target : what is forecast; by default the splits' horizon and delay.
     folder : where each fit's forecasts are written as it ends, in `K/MODEL-SEED/`; those found there are not made
-        again, so a killed run goes on. None writes nothing.
+        again, so a killed run goes on. It belongs to one panel, target, splits and set of forecasters. None writes
+        nothing.
     on_step : called before each fit and for each that was found.
 
     Returns
@@ -120,8 +125,8 @@ def walk_forward(
     Raises
     ------
     InputError
-        Where splits and target differ, a fold is empty or has no observed targets to fit or tune on, or a forecaster
-        refuses the panel.
+        Where splits and target differ, a fold is empty or without observed targets, the folder belongs to something
+        else, or a forecaster refuses the panel.
 
     Examples
     --------
@@ -138,19 +143,21 @@ def walk_forward(
             f"{splits.horizon} and {splits.delay}"
         )
     if isinstance(forecasters, Mapping):
-        forecasters = [Rung(name, _copies(forecaster)) for name, forecaster in forecasters.items()]
+        forecasters = [Rung(name, _copies(f), settings=_settings(f)) for name, f in forecasters.items()]
+    if not forecasters:
+        raise InputError("walk_forward needs at least one forecaster, found none")
     folds = list(splits.split(panel.dates))
     total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
+    folder = None if folder is None else Path(folder)
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        _open(folder, panel, splits, target, forecasters)
     tables, number = [], 0
     for fold in folds:
         cuts = _cut(panel, fold, target)
         for rung in forecasters:
             for seed in rung.seeds:
                 place = fit_folder(folder, fold.number, rung.name, seed) if folder else None
-                found = place is not None and (place / "forecasts.parquet").exists()
+                found = place is not None and (place / "fit.json").exists()
                 if on_step:
                     on_step(Step(number, total, fold.number, rung.name, seed, found))
                 number += 1
@@ -162,6 +169,27 @@ def walk_forward(
     positions = np.concatenate([fold.test for fold in folds])
     overlap = label_overlap(positions, target.horizon)
     return Forecasts(table, target.horizon, target.delay, overlap, panel.periods_per_year)
+
+
+def _open(folder: Path, panel: Panel, splits: WalkForward, target: TargetConfig, forecasters: Sequence[Rung]) -> None:
+    """Open a folder of fits, and refuse one that belongs to another panel, target, splits or forecasters."""
+    settings = {rung.name: rung.settings for rung in forecasters}
+    key = {"panel": panel.fingerprint, "target": asdict(target), "splits": asdict(splits), "forecasters": settings}
+    file = folder / "key.json"
+    if file.exists() and (earlier := json.loads(file.read_text(encoding="utf-8"))) != key:
+        differs = [name for name in key if earlier.get(name) != key[name]]
+        raise InputError(
+            f"{folder} must hold fits of one panel, target, splits and forecasters, found another {', '.join(differs)}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    write_json(file, key)
+
+
+def check_folds(panel: Panel, splits: WalkForward, target: TargetConfig) -> None:
+    """Refuse what `walk_forward` would refuse of the panel and the folds, before anything is fitted."""
+    for fold in splits.split(panel.dates):
+        _cut(panel, fold, target)
 
 
 def _cut(panel: Panel, fold: Fold, target: TargetConfig) -> tuple[Blocks, Blocks, Blocks]:
@@ -188,6 +216,7 @@ def _fit(fold: Fold, cuts: tuple[Blocks, Blocks, Blocks], rung: Rung, seed: int,
         )
     prediction, slope = (score, 1.0) if forecaster.units == "return" else calibrate(forecaster, train, valid, score)
     table = _table(test, rung.name, fold.number, seed, score, prediction)
+    Forecasts(table, test.target.horizon, test.target.delay, 0, test.panel.periods_per_year)  # refuses NaN scores
     if place is not None:
         record = {
             "fold": fold.number, "model": rung.name, "seed": seed, "seconds": round(time.perf_counter() - began, 3),
@@ -269,6 +298,12 @@ def tuning(folder: Path) -> list[dict[str, Any]]:
     """Read how each fit under `folder` was tuned, by fold, model and seed."""
     records = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*/*/fit.json")]
     return sorted(records, key=lambda record: (record["fold"], record["model"], record["seed"]))
+
+
+def _settings(forecaster: Forecaster) -> str:
+    """Write a forecaster's class and its plain attributes, before it is fitted."""
+    plain = {name: value for name, value in vars(forecaster).items() if " at 0x" not in repr(value)}
+    return f"{type(forecaster).__qualname__} {plain}"
 
 
 def _copies(forecaster: Forecaster) -> Callable[[int], Forecaster]:

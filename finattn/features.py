@@ -33,7 +33,7 @@ def build(panel: Panel, names: Sequence[str]) -> Panel:
     Raises
     ------
     InputError
-        For an unknown or repeated name.
+        For an unknown or repeated name, and for a panel that is not daily.
 
     Examples
     --------
@@ -41,10 +41,20 @@ def build(panel: Panel, names: Sequence[str]) -> Panel:
     >>> build(panel, ["maximum_return"]).features.shape
     (2, 2, 1)
     """
+    if isinstance(names, str):
+        raise InputError(f"features must be a list of names, found the text {names!r}")
+    there = [name for name in names if name in panel.feature_names]
+    if there:
+        raise InputError(f"the panel has {', '.join(there)} already: leave them out of features")
     unknown = [name for name in names if name not in CHARACTERISTICS]
     if unknown:
         raise InputError(f"features must be among {', '.join(CHARACTERISTICS)}, found {', '.join(unknown)}")
     observed = panel.listed & np.isfinite(panel.returns)
+    if names and not 240 <= panel.periods_per_year <= 366:
+        raise InputError(
+            f"characteristics count their windows in rows of daily data, found periods_per_year "
+            f"{panel.periods_per_year}: leave features empty, and give your own as columns"
+        )
     ranked = [rank(raw(panel, name), observed).astype(np.float32) for name in names]
     features = np.concatenate([panel.features, *(r[:, :, None] for r in ranked)], axis=2)
     return panel.replace(features=features, feature_names=(*panel.feature_names, *names))

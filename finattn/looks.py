@@ -58,14 +58,14 @@ def label(model: str) -> str:
 
 
 def escape(text: object) -> str:
-    """Write `text` so that plotly shows it literally: it reads tags and entities in labels, but not quotes.
+    """Write `text` so that plotly shows it literally: it reads tags, entities and $…$, but not quotes.
 
     Examples
     --------
     >>> escape("AT&T <b>")
     'AT&amp;T &lt;b&gt;'
     """
-    return html.escape(str(text), quote=False)
+    return html.escape(str(text), quote=False).replace("$", "&#36;")
 
 
 def style_of(model: str, position: int) -> Style:

@@ -46,7 +46,7 @@ _ARRAYS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Panel:
     """A panel of firms, in which row t holds only what was known at the close of dates[t].
 
@@ -144,6 +144,15 @@ class Panel:
     def shape(self) -> tuple[int, int]:
         """Number of dates and of firms."""
         return self.returns.shape
+
+    def __repr__(self) -> str:
+        """Say what it holds."""
+        return (
+            f"Panel({len(self)} dates from {self.dates[0]} to {self.dates[-1]}, {len(self.firms)} firms, "
+            f"features {list(self.feature_names)})"
+            if len(self)
+            else f"Panel(no dates, {len(self.firms)} firms)"
+        )
 
     def __len__(self) -> int:
         """Return the number of dates."""

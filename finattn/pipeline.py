@@ -22,7 +22,7 @@ from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, obs
 from finattn.config import RunConfig, to_yaml
 from finattn.errors import InputError
 from finattn.evaluation import evaluate, portfolio
-from finattn.experiment import Step, fit_folder, fold_spans, rungs, tuning, walk_forward
+from finattn.experiment import Step, check_folds, fit_folder, fold_spans, rungs, tuning, walk_forward
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
 from finattn.splits import WalkForward, decision_mask
@@ -66,8 +66,8 @@ def run(config: RunConfig, force: bool = False, watch: Watch | None = None) -> P
     _set_threads(config.training.threads)
     watch.on_stage("reading the panel")
     panel = features.build(data.load(config.data), config.features)
-    fold_spans(panel, walk_forward_splits(config))  # refuses empty windows
     _check(config, panel)
+    check_folds(panel, walk_forward_splits(config), config.target)
     with alone(config):
         folder = prepare(config, panel.fingerprint, force)
         panel.save(folder / "panel")
@@ -90,8 +90,8 @@ def _stages(config: RunConfig, panel: Panel, folder: Path, watch: Watch) -> Path
     if explained:
         _write(pd.concat(explained, ignore_index=True), folder / "explanations.parquet")
     facts = {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - began, 1),
+        "last_session_started": started.isoformat(timespec="seconds"),
+        "last_session_seconds": round(time.perf_counter() - began, 1),
         "folds": fold_spans(panel, splits),
         "counts": _counts(panel, forecasts, splits),
         "tuning": tuning(folder / "folds"),
@@ -138,14 +138,16 @@ def alone(config: RunConfig) -> Iterator[None]:
     InputError
         Where another process holds it.
     """
-    config.folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(config.folder.parent / f".{config.name}.lock")
     try:
+        config.folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(
             f"{config.folder} is being worked on by another process; wait, or choose another --name"
         ) from None
+    except OSError as error:
+        raise InputError(f"out must be a folder to write to, found {config.out}: {error.strerror}") from None
     try:
         yield
     finally:
@@ -189,9 +191,11 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 def _portfolios(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.DataFrame:
     """Trade at the decision's close and at the next row's, side by side."""
-    quantiles, cost = config.portfolio.quantiles, config.portfolio.cost
+    quantiles, cost, missing = config.portfolio.quantiles, config.portfolio.cost, config.target.missing_delisting_return
     delays = sorted({config.target.delay, 1})
-    return pd.concat([portfolio(forecasts, panel, quantiles, cost, delay) for delay in delays], ignore_index=True)
+    return pd.concat(
+        [portfolio(forecasts, panel, quantiles, cost, delay, missing) for delay in delays], ignore_index=True
+    )
 
 
 def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: Path) -> Iterator[pd.DataFrame]:
@@ -200,7 +204,7 @@ def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: 
     from finattn.training import AttentionForecaster
 
     quarter_ends = decision_mask(panel.dates, "quarter-end")
-    cells = panel.shape[1] * (min(panel.shape[1], 100) + config.model.lookback)
+    cells = panel.shape[1] * (min(panel.shape[1], 500) + config.model.lookback)
     for fold in splits.split(panel.dates):
         rows = np.arange(fold.test[0], fold.test[-1] + 1)
         rows = rows[quarter_ends[rows]] if quarter_ends[rows].any() else rows[-1:]
@@ -243,7 +247,7 @@ def provenance(config: RunConfig, panel: Panel) -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
-        "peak_memory_gib": round(_peak_bytes() / 2**30, 3),
+        "last_session_peak_memory_gib": round(_peak_bytes() / 2**30, 3),
         "panel_fingerprint": panel.fingerprint,
         "config_hash": config.fingerprint,
         "seeds": list(config.training.seeds),
@@ -254,7 +258,7 @@ def provenance(config: RunConfig, panel: Panel) -> dict[str, Any]:
 def sample_sentences(panel: Panel) -> list[str]:
     """Say about the panel what must stand beside its results."""
     sentences = list(panel.source.get("caveats", []))
-    if not (panel.listed[:-1] & ~panel.listed[1:]).any() and not sentences:
+    if panel.listed[-1][panel.listed.any(axis=0)].all() and not sentences:
         sentences.append(
             f"No firm of the {panel.shape[1]} ever leaves the panel: if they were chosen because they survived, every "
             "result is flattered."

@@ -16,6 +16,7 @@ from finattn.errors import InputError
 from finattn.looks import INK, LINE, SIGNED, escape, finish, label, legend_above, style_of, weight_scale
 
 _DECADES = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
+_TENTHS = [tenth / 10 for tenth in range(1, 31)]
 _UNKNOWN = 10**9  # stands for a code that is not known, and sorts last
 _SPANS = (
     ("train", "Training", "#56B4E9", ""),
@@ -82,7 +83,9 @@ def portfolio_value(daily: pd.DataFrame) -> go.Figure:
             figure.add_trace(trace.update(legendgroup=trace.name, showlegend=kind == "net"), 1, column)
     figure.add_hline(y=1, line={"color": LINE, "width": 1})
     figure.update_xaxes(title_text="Date", type="date")
-    figure.update_yaxes(type="log", tickvals=_DECADES, ticktext=[f"{value:g}" for value in _DECADES])
+    drawn = [float(value) for trace in figure.data for value in (np.nanmin(trace.y), np.nanmax(trace.y))]
+    ticks = _TENTHS if drawn and min(drawn) > 0.4 and max(drawn) < 3 else _DECADES
+    figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{value:g}" for value in ticks])
     figure.update_yaxes(title_text="Value of 1 invested (log scale)", col=1)
     figure.update_layout(legend={"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom", "x": 0.0})
     return finish(figure, 500, bottom=110)

@@ -48,7 +48,7 @@ class RunProgress(Watch):
         """Name the stage that begins."""
         self._bars.update(self._epochs, visible=False)
         self._bars.update(self._fits, description=stage)
-        if not self._shown:
+        if not self._shown and stage != "reading the panel":  # a refusal that follows it stays one line
             print(stage, file=sys.stderr, flush=True)
 
     def on_step(self, step: Step) -> None:

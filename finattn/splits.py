@@ -110,7 +110,9 @@ class WalkForward:
 def decision_mask(dates: np.ndarray, schedule: str) -> np.ndarray:
     """Say on which dates (t,) a decision is made: every one, or the last of each week, month or quarter.
 
-    Whether the panel's own last date closes a period is judged by the calendar: its next weekday lies in another one.
+    Which day is the last is read from the dates themselves: an exchange's calendar is known beforehand, but an
+    unscheduled closure (September 2001) counts as if it had been known too. Whether the panel's own last date closes a
+    period is judged by the calendar: its next weekday lies in another one.
 
     Examples
     --------
@@ -143,6 +145,8 @@ def _test_edges(dates: np.ndarray, first_test: str, length: str | int) -> list[t
         day = np.datetime64(origin.date(), "D")
     except (ValueError, TypeError):
         raise InputError(f"splits.first_test must be a day such as '2000-01-01', found {first_test!r}") from None
+    if day < dates[0]:
+        raise InputError(f"splits.first_test must not lie before the first date {dates[0]}, found {first_test}")
     first, end = int(np.searchsorted(dates, day)), (dates[-1] + 1, len(dates))
     if first >= len(dates):
         raise InputError(

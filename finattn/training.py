@@ -22,8 +22,6 @@ from finattn.errors import InputError
 from finattn.metrics import rank_information_coefficient
 from finattn.models import PanelTransformer
 
-logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its banner; what matters is raised or returned
-
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with the epoch, the most epochs there can be, and the validation rank IC."""
 
@@ -53,7 +51,7 @@ class PanelModule(lightning.LightningModule):
         """Keep the block's scores and targets."""
         scores, rows = self.model(block), block.scored
         realised = block.target.masked_fill(~block.target_observed, torch.nan)
-        self._valid.append((scores[rows].double().cpu().numpy(), realised[rows].double().cpu().numpy()))
+        self._valid.append((scores[rows].cpu().double().numpy(), realised[rows].cpu().double().numpy()))
 
     def on_validation_epoch_end(self) -> None:
         """Keep the parameters with the best smoothed rank IC over all validation dates, and know when to stop."""
@@ -126,7 +124,10 @@ class AttentionForecaster:
             blocks = [block for block in train.cut(model.warmup, length) if bool(_known(block).any())]
             if not blocks:
                 raise InputError("a model must have observed targets to fit on, found none in the training dates")
-            self._trainer().fit(module, PanelData(blocks, list(valid.cut(model.warmup, length))))
+            try:
+                self._trainer().fit(module, PanelData(blocks, list(valid.cut(model.warmup, length))))
+            except SystemExit:  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from None
         model.load_state_dict(module.best_state)
         self.model = model.cpu().eval()
         self.chosen = {
@@ -138,6 +139,7 @@ class AttentionForecaster:
     def _trainer(self) -> lightning.Trainer:
         return lightning.Trainer(
             max_epochs=self.training.epochs,
+            devices=1,  # several would start this very program again
             gradient_clip_val=1.0,
             logger=False,
             enable_checkpointing=False,
@@ -175,7 +177,11 @@ def _known(block: Block) -> torch.Tensor:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning's advice on loaders, which blocks in memory do not need, and its use of an old torch name."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # its banner
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PossibleUserWarning)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
         yield
+    logger.setLevel(level)

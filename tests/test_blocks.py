@@ -30,11 +30,10 @@ def brute_force(panel: Panel, t: int, n: int, target: TargetConfig) -> float:
         return np.nan
     held, value = True, 1.0
     for row in range(t + 1, t + target.delay + target.horizon + 1):
-        inside = row > t + target.delay
-        r, listed = panel.returns[row, n], panel.listed[row, n]
-        if held and inside:
-            if np.isnan(r) and listed:
-                return np.nan
+        r, listed, comes_back = panel.returns[row, n], panel.listed[row, n], panel.listed[row:, n].any()
+        if held and comes_back and (not listed or (np.isnan(r) and row > t + target.delay)):
+            return np.nan  # an interruption or a gap
+        if held and row > t + target.delay:
             value *= 1 + (target.missing_delisting_return if np.isnan(r) else r)
         held = held and bool(listed)
     return value - 1
@@ -93,7 +92,9 @@ CASES = {
     ),
     "gone before the trade": ([0, -0.5, 0.2, 0.3], [1, 0, 0, 0], {"horizon": 2, "delay": 1}, 0.0),
     "not listed at the decision": ([0, 0.1, 0.2, 0.3], [0, 1, 1, 1], {"horizon": 2}, NAN),
-    "listed again, but sold": ([0, 0.1, -0.4, 0.9], [1, 1, 0, 1], {"horizon": 3}, 1.1 * 0.6 - 1),
+    "interrupted": ([0, 0.1, -0.4, 0.9], [1, 1, 0, 1], {"horizon": 3}, NAN),
+    "interrupted, back after the window": ([0, 0.1, NAN, 0.9], [1, 1, 0, 1], {"horizon": 2}, NAN),
+    "interrupted in the delay": ([0, NAN, 0.2, 0.9], [1, 0, 1, 1], {"horizon": 2, "delay": 1}, NAN),
     "total loss": ([0, -1, 0.2, 0.3], None, {"horizon": 3}, -1.0),
 }
 
@@ -106,7 +107,9 @@ def test_target_of_one_firm(returns, listed, target, expected):
 
 def test_missing_delisting_returns_are_counted(panel):
     assert count_missing_delisting_returns(panel) == 1  # firm 3's; firm 2's is known
-    assert count_missing_delisting_returns(one_firm([0, NAN, NAN, 0, NAN], [1, 0, 0, 1, 0])) == 2
+    assert (
+        count_missing_delisting_returns(one_firm([0, NAN, NAN, 0, NAN], [1, 0, 0, 1, 0])) == 1
+    )  # the first is an interruption
     assert count_missing_delisting_returns(one_firm([NAN, NAN])) == 0
 
 

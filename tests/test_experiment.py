@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from typing import Literal
 
@@ -131,7 +132,9 @@ def test_the_baselines_and_the_model_are_forecasters():
 
 
 def everything(tmp_path):
-    return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file() and path.name != "key.json"
+    }
 
 
 def test_with_and_without_a_folder_the_forecasts_are_equal(panel, splits, tmp_path, small_model, short_training):
@@ -176,10 +179,10 @@ class Fails(Momentum):
 
 def test_a_run_that_failed_goes_on_after_the_last_fit_that_ended(panel, splits, tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
-        walk_forward(panel, {"momentum": Fails()}, splits, TARGET, tmp_path)
+        walk_forward(panel, [Rung("momentum", lambda seed: Fails())], splits, TARGET, tmp_path)
     assert everything(tmp_path) == {"0/momentum-0/forecasts.parquet", "0/momentum-0/fit.json"}
     Momentum.fits = 0
-    resumed = walk_forward(panel, {"momentum": Momentum()}, splits, TARGET, tmp_path)
+    resumed = walk_forward(panel, [Rung("momentum", lambda seed: Momentum())], splits, TARGET, tmp_path)
     assert Momentum.fits == 2
     fresh = walk_forward(panel, {"momentum": Momentum()}, splits, TARGET)
     pd.testing.assert_frame_equal(frame(resumed), frame(fresh), check_exact=True)
@@ -328,3 +331,20 @@ def test_the_spans_of_folds_are_days(panel, splits):
     assert [span["fold"] for span in spans] == [0, 1, 2]
     assert spans[1]["train_start"] == str(panel.dates[30])
     assert spans[1]["test_end"] == str(panel.dates[folds[1].test[-1]])
+
+
+def test_a_folder_of_other_fits_is_refused(panel, tmp_path):
+    splits = WalkForward(str(panel.dates[300]), test=40, valid=40, horizon=2, start=30)
+    walk_forward(panel, {"mean": HistoricalMean()}, splits, folder=str(tmp_path))
+    again = walk_forward(panel, {"mean": HistoricalMean()}, splits, folder=tmp_path)
+    assert len(again.table)
+    longer = dataclasses.replace(splits, horizon=3)
+    for change, word in (
+        (lambda: walk_forward(panel, {"mean": Zero()}, splits, folder=tmp_path), "forecasters"),
+        (lambda: walk_forward(panel, {"mean": HistoricalMean()}, longer, folder=tmp_path), "target, splits"),
+        (lambda: walk_forward(panel[:400], {"mean": HistoricalMean()}, splits, folder=tmp_path), "panel"),
+    ):
+        with pytest.raises(InputError, match=f"must hold fits of one panel.*found another {word}"):
+            change()
+    with pytest.raises(InputError, match="at least one forecaster"):
+        walk_forward(panel, {}, splits)

@@ -325,3 +325,16 @@ def test_the_error_of_the_sharpe_ratio_is_that_seen_in_repetitions():
     daily = pd.DataFrame({"model": "m", "delay": 0, "gross": returns[:40].ravel(), "net": 0.0, "turnover": 0.0})
     error = portfolio_summary(daily, 1)["sharpe_se"].iloc[0] * math.sqrt(40)
     assert error == pytest.approx(ratios.std(), rel=0.05)
+
+
+def test_a_missing_delisting_return_is_what_it_is_said_to_be_and_an_interruption_is_none():
+    panel = make_panel(rows=6, firms=4)
+    listed, returns = np.ones((6, 4), bool), np.zeros((6, 4))
+    listed[2:, 3] = False  # leaves for good
+    listed[2, 0] = False  # comes back
+    returns[2:, 3] = returns[2, 0] = np.nan
+    panel = panel.replace(returns=returns, listed=listed)
+    forecasts = make_forecasts(panel, [0, 4], np.tile(np.arange(4.0), (2, 1)))
+    daily = portfolio(forecasts, panel, quantiles=4, cost=0, missing_delisting_return=-0.3)
+    np.testing.assert_allclose(daily["gross"].iloc[:4], [0, 0, -0.3, 0])
+    assert (portfolio(forecasts, panel, quantiles=4, cost=0)["gross"] == 0).all()

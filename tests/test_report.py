@@ -352,7 +352,7 @@ def test_the_headline_without_a_paired_test_makes_no_claim() -> None:
         ),
         (
             Result(-0.02, 0.006, 0.999),
-            "−0.020 ± 0.006 (one-sided p = 1.00): the claim fails; the SIC kernel is the better",
+            "−0.020 ± 0.006 (one-sided p = 1.00): no claim that attention along firms ranks",
         ),
         (Result(0.0, NAN), "undefined on these dates."),
         (None, "one of the two was not run."),
@@ -366,7 +366,7 @@ def test_the_primary_comparison_is_reported_whatever_came_of_it(difference: Resu
 
 def ladder(*p_holm: tuple[float, float]) -> pd.DataFrame:
     """A table in which ridge leads and each attention model has the difference and Holm p given."""
-    rows = [("ridge", None, Result(0.05, 0.01, lower=0.03, upper=0.07))]
+    rows = [("ridge", None, Result(0.05, 0.01, 1e-6, lower=0.03, upper=0.07))]
     for model, (difference, p) in zip(("time", "firm", "both"), p_holm, strict=False):
         rows += [(model, None, Result(0.01, 0.02, lower=-0.03, upper=0.05))]
         rows += [(model, "ridge", Result(difference, 0.01, p / 2, p))]
@@ -393,11 +393,11 @@ def test_models_that_beat_ridge_are_counted_after_holm(table: pd.DataFrame, word
 
 
 def test_the_leader_is_named_when_it_is_a_plain_model() -> None:
-    ends = "The highest rank IC of all is that of ridge, a plain model: 0.050 ± 0.010."
+    ends = "The highest rank IC of 2 is that of ridge, a plain model: 0.050 ± 0.010."
     assert sentences.counts(ladder((-0.04, 0.9)), ["time"]).endswith(ends)
     weak = metrics_of(("time", None, Result(0.01, 0.02, lower=-0.03)), ("zero", None, Result(NAN, NAN)))
     assert sentences.leader(weak, ["time"]).endswith(
-        "an attention model: 0.010 ± 0.020, itself not distinguishable from zero."
+        "an attention model: 0.010 ± 0.020, not above zero by more than the highest of so many would be."
     )
     assert sentences.leader(weak.iloc[1:], []) == "No model has a defined rank IC."
 
@@ -406,10 +406,11 @@ def test_portfolios_are_said_net_of_costs() -> None:
     sharpes = {"both": Result(0.8, 0.2, lower=0.4, upper=1.2), "ridge": Result(-0.9, 0.2, lower=-1.3, upper=-0.5)}
     assert sentences.portfolio(sharpes, 1, 0.001) == (
         "Long-short portfolios net of costs of 10 basis points a unit traded, traded one day after the decision, have "
-        "a Sharpe ratio of 0.80 ± 0.20 for attention along time and firms and −0.90 ± 0.20 for ridge; above zero by "
-        "more than chance: attention along time and firms; below zero: ridge."
+        "a Sharpe ratio of 0.80 ± 0.20 for attention along time and firms and −0.90 ± 0.20 for ridge; the 95% "
+        "interval of attention along time and firms lies above zero; that of ridge below, not adjusted for how many "
+        "there are."
     )
-    assert "none is above zero by more than chance" in sentences.portfolio({"both": Result(0.1, 0.2, lower=-0.3)}, 0)
+    assert "no 95% interval lies above zero" in sentences.portfolio({"both": Result(0.1, 0.2, lower=-0.3)}, 0)
     assert sentences.portfolio({"zero": Result(NAN, NAN)}, 0) == "No portfolio has a defined Sharpe ratio."
 
 

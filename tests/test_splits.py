@@ -102,7 +102,7 @@ def test_split_does_not_look_at_what_comes_later():
         ({"first_test": "2030-01-01"}, "must not be empty, found splits.first_test 2030-01-01 after .*2003"),
         ({"first_test": "soon"}, "splits.first_test must be a day such as '2000-01-01', found 'soon'"),
         ({"first_test": ""}, "splits.first_test must be a day"),
-        ({"first_test": "1990-01-01"}, "must have train dates, found none for fold 0, whose test begins 2000-01-03"),
+        ({"first_test": "1990-01-01"}, "must not lie before the first date 2000-01-03, found 1990-01-01"),
         ({"first_test": "2000-06-01", "valid": "2Y"}, "must have train dates, found none for fold 0"),
         ({"valid": 5, "horizon": 10}, "must have valid dates, found none for fold 0.*gaps of 10 rows"),
         ({"train": 5, "horizon": 10}, "must have train dates"),

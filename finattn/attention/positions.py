@@ -18,8 +18,9 @@ def rotate(x: Tensor, position: Tensor, base: float = 10_000.0) -> Tensor:
     [[1.0, 0.0]]
     """
     half = x.shape[-1] // 2
-    rate = base ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
-    angle = position.double()[:, None] * rate
-    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    # Angles in double precision on the processor: not every accelerator has it.
+    rate = base ** (-torch.arange(half, dtype=torch.float64) / half)
+    angle = position.cpu().double()[:, None] * rate
+    cosine, sine = angle.cos().to(x), angle.sin().to(x)
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)

@@ -25,7 +25,7 @@ class Ridge:
 
     units: Literal["score"] = "score"
 
-    def __init__(self, strengths: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0), lookback: int = 60) -> None:
+    def __init__(self, strengths: Sequence[float] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0), lookback: int = 60) -> None:
         self.strengths, self.lookback = tuple(strengths), lookback
         self.chosen: dict[str, Any] = {}
 

@@ -32,7 +32,10 @@ class SICKernel:
     units: Literal["score"] = "score"
 
     def __init__(
-        self, windows: Sequence[int] = (1, 5, 21, 63), bandwidths: Sequence[float] = (), minimum_peers: int = 2
+        self,
+        windows: Sequence[int] = (1, 5, 21, 63),
+        bandwidths: Sequence[float] = (0.25, 0.5, 1.0, 2.0),
+        minimum_peers: int = 2,
     ) -> None:
         self.windows, self.minimum_peers = tuple(windows), minimum_peers
         self.bandwidths: tuple[float | None, ...] = tuple(bandwidths) or (None,)

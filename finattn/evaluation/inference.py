@@ -20,7 +20,7 @@ _RESAMPLES = 1000
 
 
 class Estimate(NamedTuple):
-    """A mean over dates with two independent accounts of its error; what cannot be computed is NaN."""
+    """A mean over dates with two accounts of its error; what cannot be computed is NaN."""
 
     estimate: float
     standard_error: float
@@ -44,7 +44,8 @@ def hac_lag(dates: int, overlap: int) -> int:
     """Lag of the Newey-West estimator: max(2 overlap, floor(4 (T / 100)^(2/9))).
 
     The second is the rule of Newey and West (1994) for the Bartlett kernel; the first covers twice the moving average
-    that overlapping targets induce.
+    that overlapping targets induce. With long overlap tests reject too often: measured on independent data at a nominal
+    5%, two-sided, 5.7% at T = 1150 and overlap 1, 8.8% at 250 and 4, 14% at 250 and 20, 43% at 60 and 20.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from finattn.blocks import last_listed
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.metrics import constant
@@ -75,6 +76,7 @@ def portfolio(
     quantiles: int = 5,
     cost: float = 0.001,
     delay: int = 0,
+    missing_delisting_return: float = 0.0,
 ) -> pd.DataFrame:
     """Trade every model's forecasts and account for them row by row of the panel.
 
@@ -86,8 +88,8 @@ def portfolio(
       least 1) is held as h tranches of 1/h of the book; each decision renews the oldest. The first h decisions
       build the book up.
     - *Between trades* positions drift: weights are shares of the book's value before costs. A missing return counts as
-      0. In the first row in which a firm is not listed it earns that row's return, if there is one, and becomes cash
-      without a trade.
+      0. In the first row in which a firm is not listed it earns that row's return, if there is one (else, if it never
+      comes back, `missing_delisting_return`), and becomes cash without a trade.
     - *Costs.* `turnover` is the sum over firms and tranches of |traded weight|, both sides: setting up the whole
       book is 2, replacing it 4. net = gross - cost * turnover, in the row of the trade.
     - A book that loses all it has stays in cash from then on; that row's gross is -1, not less.
@@ -105,6 +107,8 @@ def portfolio(
         Cost of trading one unit of value, one way, as a fraction (0.001 = 10 basis points).
     delay : int
         Rows between decision and trade.
+    missing_delisting_return : float
+        Stands in where a firm leaves the list without a return, as in the target; 0 is the kindest there is.
 
     Returns
     -------
@@ -131,7 +135,7 @@ def portfolio(
     """
     if not 0 <= cost < math.inf or delay < 0:
         raise InputError(f"expected a cost and a delay of at least 0, found cost {cost} and delay {delay}")
-    tables = [_trade(forecasts, panel, model, quantiles, delay) for model in forecasts.models]
+    tables = [_trade(forecasts, panel, model, quantiles, delay, missing_delisting_return) for model in forecasts.models]
     daily = pd.concat(tables, ignore_index=True)
     daily.insert(4, "net", daily["gross"] - cost * daily["turnover"])
     return daily
@@ -177,7 +181,9 @@ def portfolio_summary(daily: pd.DataFrame, periods_per_year: float) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def _trade(forecasts: Forecasts, panel: Panel, model: str, quantiles: int, delay: int) -> pd.DataFrame:
+def _trade(
+    forecasts: Forecasts, panel: Panel, model: str, quantiles: int, delay: int, missing_delisting_return: float
+) -> pd.DataFrame:
     """Return one model's daily table, without costs."""
     wide = forecasts.wide(model)
     decided = ~np.isnan(wide.score).all(axis=1)
@@ -188,7 +194,7 @@ def _trade(forecasts: Forecasts, panel: Panel, model: str, quantiles: int, delay
     target = quantile_weights(wide.score[decided], quantiles) / tranches
     span = range(rows[0] + delay, min(rows[-1] + delay + period + 1, len(panel.dates)))
     trades = {int(row) + delay: weights for row, weights in zip(rows, target, strict=True)}
-    days = list(_account(panel, columns, span, trades, tranches))
+    days = list(_account(panel, columns, span, trades, tranches, missing_delisting_return))
     table = pd.DataFrame(days, columns=list(_Day._fields))
     table.insert(0, "date", panel.dates[span.start : span.stop].astype("datetime64[ms]"))
     table.insert(1, "model", model)
@@ -197,15 +203,22 @@ def _trade(forecasts: Forecasts, panel: Panel, model: str, quantiles: int, delay
 
 
 def _account(
-    panel: Panel, columns: NDArray[np.intp], span: range, trades: dict[int, Floats], tranches: int
+    panel: Panel,
+    columns: NDArray[np.intp],
+    span: range,
+    trades: dict[int, Floats],
+    tranches: int,
+    missing_delisting_return: float,
 ) -> Iterator[_Day]:
     """Go through the rows: earn, let delisted firms become cash, then trade. Sees a row's data when it gets there."""
+    last = last_listed(panel)[columns]
     book = np.zeros((tranches, len(columns)))  # shares of the book's value [tranche n]
     done, ruined = 0, False
     for row in span:
         listed = panel.listed[row, columns]
         net = book.sum(axis=0)
-        earned = np.nan_to_num(panel.returns[row, columns])
+        returns = panel.returns[row, columns]
+        earned = np.where(np.isfinite(returns), returns, np.where(row == last + 1, missing_delisting_return, 0.0))
         gross = max(float(net @ earned), -1.0)
         ruined |= gross == -1.0
         book *= 0.0 if ruined else (1.0 + earned) / (1.0 + gross)

@@ -161,14 +161,14 @@ def primary(forecasts: Forecasts, model: str, against: str, metric: str = "rank_
     return Comparison(model, against, metric, estimate, p_value, p_value < _CLAIM)
 
 
-def evaluate(forecasts: Forecasts, against: Sequence[str] = ("ridge", "sic_kernel")) -> pd.DataFrame:
+def evaluate(forecasts: Forecasts, against: Sequence[str] | None = None) -> pd.DataFrame:
     """Make the whole table of metrics: `summary`, then `differences` to each of `against` in every metric.
 
     Parameters
     ----------
     forecasts : Forecasts
     against : sequence of str
-        Models to subtract; each must be among the forecasts.
+        Models to subtract; each must be among the forecasts. By default ridge and sic_kernel, as far as they are.
 
     Returns
     -------
@@ -180,6 +180,10 @@ def evaluate(forecasts: Forecasts, against: Sequence[str] = ("ridge", "sic_kerne
     InputError
         As `differences`.
     """
+    if against is None:
+        against = [name for name in ("ridge", "sic_kernel") if name in forecasts.models]
+    if isinstance(against, str):
+        raise InputError(f"against must be a list of models, found the text {against!r}")
     table, overlap = per_date(forecasts), forecasts.overlap
     pairs = [_differences(table, overlap, other, metric) for other in against for metric in _CONTENTLESS]
     return pd.concat([_summary(table, overlap), *pairs], ignore_index=True)

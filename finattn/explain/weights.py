@@ -9,7 +9,7 @@ import torch
 from finattn.blocks import Blocks
 from finattn.models import PanelTransformer
 
-TOP = 100  # peers kept for each firm and date, the heaviest
+TOP = 500  # peers kept for each firm and date, the heaviest
 
 
 def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> 
     Returns
     -------
     Table of date, firm, model, method ("attention"), kind ("lag" or "peer"), key (rows back, or the peer's identifier)
-    and score; the scores of a firm, date and kind sum to one, except that only the heaviest 100 peers are kept.
+    and score; the scores of a firm, date and kind sum to one, except that only the heaviest 500 peers are kept.
 
     Examples
     --------

@@ -192,6 +192,12 @@ def _caveats(run: Run) -> list[str]:
     coded = bool((run.panel.industry != 0).any())
     if coded and not run.panel.industry_as_of and not any("code" in sentence.lower() for sentence in said):
         said.append("Industry codes are those of today, not those known on each date.")
+    dates, overlap = run.forecasts.table["date"].nunique(), run.forecasts.overlap
+    if overlap and dates < 20 * (overlap + 1):
+        said.append(
+            f"Targets of {overlap + 1} decisions overlap, on only {dates} dates: standard errors are too small here "
+            "and p-values too low."
+        )
     return said
 
 
@@ -199,13 +205,18 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     """List what a reader asks first: how long, how many, how far ahead."""
     dates = run.forecasts.table["date"]
     firms = run.forecasts.table["firm"].nunique()
+    known = run.forecasts.table.loc[run.forecasts.table["realised"].notna(), "date"].nunique()
     horizon, delay = run.forecasts.horizon, run.forecasts.delay
+    unit = "day" if run.panel.periods_per_year > 100 else "period"
     return [
         ("Test dates", f"{dates.min():%b %Y} to {dates.max():%b %Y}"),
-        ("Decisions", f"{dates.nunique():,}"),
+        ("Decisions with a known outcome", f"{known:,}"),
         ("Firms", f"{firms:,}"),
         ("Folds", f"{run.forecasts.table['fold'].nunique():,}"),
-        ("Forecast", f"return over {horizon} day{'s' * (horizon != 1)}" + (", from the next day" if delay else "")),
+        (
+            "Forecast",
+            f"return over {horizon} {unit}{'s' * (horizon != 1)}" + (f", from the next {unit}" if delay else ""),
+        ),
     ]
 
 

@@ -153,8 +153,6 @@ def primary(difference: Result | None, model: str = "firm", against: str = "sic_
     size = plus_minus(difference.estimate, difference.standard_error)
     if difference.p_value < LEVEL:
         end = f"the claim that {phrase(model)} ranks firms better holds at 5%"
-    elif difference.p_value > 1 - LEVEL:
-        end = f"the claim fails; {phrase(against)} is the better one"
     else:
         end = f"no claim that {phrase(model)} ranks firms better"
     return f"{opening}{size} (one-sided {p_text(difference.p_value)}): {end}."
@@ -184,9 +182,14 @@ def leader(metrics: pd.DataFrame, attention: Sequence[str]) -> str:
     found = find(metrics, best)
     assert found is not None
     kind = "an attention model" if best in attention else "a plain model"
-    above = "" if found.lower > 0 else ", itself not distinguishable from zero"
+    p = (
+        min(1.0, len(rows) * found.p_value) if math.isfinite(found.p_value) else 1.0
+    )  # the highest of several: Bonferroni
+    verdict = (
+        "" if p < LEVEL and found.estimate > 0 else ", not above zero by more than the highest of so many would be"
+    )
     size = plus_minus(found.estimate, found.standard_error)
-    return f"The highest rank IC of all is that of {phrase(best)}, {kind}: {size}{above}."
+    return f"The highest rank IC of {len(rows)} is that of {phrase(best)}, {kind}: {size}{verdict}."
 
 
 def portfolio(sharpes: Mapping[str, Result], delay: int, cost: float | None = None) -> str:
@@ -205,8 +208,9 @@ def portfolio(sharpes: Mapping[str, Result], delay: int, cost: float | None = No
     below = [model for model, s in known.items() if s.upper < 0]
     costs = "costs" if cost is None else f"costs of {cost * 1e4:g} basis points a unit traded"
     when = "one day after the decision" if delay == 1 else "at the decision's close"
-    end = f"above zero by more than chance: {_list(above)}" if above else "none is above zero by more than chance"
-    end += f"; below zero: {_list(below)}" if below else ""
+    end = f"the 95% interval of {_list(above)} lies above zero" if above else "no 95% interval lies above zero"
+    end += f"; that of {_list(below)} below" if below else ""
+    end += ", not adjusted for how many there are" if above or below else ""
     return f"Long-short portfolios net of {costs}, traded {when}, have a Sharpe ratio of {_join(parts)}; {end}."
 
 

@@ -43,8 +43,8 @@ def sample() -> Panel:
                 f"{len(firms)} large US stocks that were still in the S&P 500 in 2022: survivors, chosen in hindsight. "
                 "No firm in the sample fails, so returns of every strategy and of the market are flattered.",
                 "SIC codes are present-day ones, not as known on each date: SIC peers use a little hindsight.",
-                f"A cross-section of {len(firms)} firms is small: chance alone gives a year's mean weekly rank IC a "
-                f"standard error of {1 / np.sqrt(52 * (len(firms) - 1)):.2f}.",
+                f"A cross-section of {len(firms)} firms is small: a year's mean weekly rank IC has a standard error "
+                f"of about {1 / np.sqrt(52 * (len(firms) - 1)):.2f}.",
             ],
         },
     )

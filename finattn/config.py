@@ -290,7 +290,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         Naming the file, and the nearest key where one is unknown.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # noqa: S506  # a safe loader
+        content = _Loader(Path(path).read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise InputError(f"the configuration must be a YAML file, found no file {path}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:  # a value such as 2001-13-01 is a ValueError

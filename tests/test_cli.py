@@ -144,12 +144,21 @@ def test_ctrl_c_in_a_fit_says_how_to_go_on(work):
         "[time]",
     ]
     command += ["--training.patience", "4000"]
-    process = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=work,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job would ignore it
+    )
     assert process.stderr is not None
-    while "fold 0" not in process.stderr.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=120)
+    try:
+        while "fold 0" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 1 and "finattn: stopped; the same command goes on from here" in error
     assert not list((work / "runs/small/folds").glob("*/*/fit.json"))
 

@@ -16,6 +16,7 @@ from finattn.blocks import Blocks, Scaling
 from finattn.config import RunConfig, TargetConfig
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
+from finattn.metrics import demeaned
 from finattn.panel import Panel
 from finattn.splits import Fold, WalkForward, label_overlap
 from finattn.storage import atomic_folder, sweep, write_json
@@ -243,21 +244,14 @@ def calibrate(forecaster: Forecaster, train: Blocks, valid: Blocks, score: np.nd
     predictions (p, n), slope c.
     """
     scores, realised = forecaster.predict(valid), valid.realised
-    x, y = _demeaned(scores, ~np.isnan(scores * realised)), _demeaned(realised, ~np.isnan(scores * realised))
+    x, y = demeaned(scores, ~np.isnan(scores * realised)), demeaned(realised, ~np.isnan(scores * realised))
     variance = float((x * x).sum())
     slope = float((x * y).sum()) / variance if variance > 1e-12 else 0.0
     per_date = (x * (y - slope * x)).sum(axis=1)  # errors of one date move together, so they are summed first
     error = float(np.sqrt((per_date**2).sum())) * np.sqrt(valid.target.horizon) / max(variance, 1e-12)
     slope = slope * max(0.0, 1 - (error / slope) ** 2) if slope > 0 else 0.0
     mean = float(np.nanmean(np.concatenate([train.realised, realised])))
-    return mean + slope * _demeaned(score, ~np.isnan(score)) + np.where(np.isnan(score), np.nan, 0.0), slope
-
-
-def _demeaned(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Take each date's mean over the known firms off; 0 elsewhere."""
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-    mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / count
-    return np.where(known, values - mean, 0.0)
+    return mean + slope * demeaned(score, ~np.isnan(score)) + np.where(np.isnan(score), np.nan, 0.0), slope
 
 
 def fit_folder(folder: Path, fold: int, model: str, seed: int) -> Path:

@@ -13,7 +13,15 @@ from scipy.stats import rankdata
 
 from finattn.errors import InputError
 
-__all__ = ["constant", "hit_rate", "information_coefficient", "rank_information_coefficient", "squared_losses"]
+__all__ = [
+    "constant",
+    "demeaned",
+    "hit_rate",
+    "information_coefficient",
+    "mean_over_dates",
+    "rank_information_coefficient",
+    "squared_losses",
+]
 
 Floats = NDArray[np.float64]
 
@@ -234,3 +242,27 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> Floats:
     """Divide; NaN where the denominator is zero."""
     undefined = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=undefined, where=denominator != 0)
+
+
+def mean_over_dates(per_date: NDArray[np.float64]) -> float:
+    """Average a metric (t,) over the dates on which it is defined; 0 where there is none, which is no skill.
+
+    Examples
+    --------
+    >>> mean_over_dates(np.array([0.1, np.nan, 0.3]))
+    0.2
+    """
+    return float(np.nanmean(per_date)) if (~np.isnan(per_date)).any() else 0.0
+
+
+def demeaned(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Take each date's mean over the known firms off values [t n]; 0 elsewhere.
+
+    Examples
+    --------
+    >>> demeaned(np.array([[1.0, 3.0, 9.0]]), np.array([[True, True, False]])).tolist()
+    [[-1.0, 1.0, 0.0]]
+    """
+    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+    mean = np.where(known, values, 0.0).sum(axis=1, keepdims=True) / count
+    return np.where(known, values - mean, 0.0)

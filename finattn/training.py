@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from finattn.blocks import Block, Blocks, standardise
 from finattn.config import Axis, ModelConfig, TrainingConfig
 from finattn.errors import InputError
-from finattn.metrics import rank_information_coefficient
+from finattn.metrics import mean_over_dates, rank_information_coefficient
 from finattn.models import PanelTransformer
 
 Progress = Callable[[int, int, float], None]
@@ -58,7 +58,7 @@ class PanelModule(lightning.LightningModule):
         scores, realised = (np.concatenate(parts) for parts in zip(*self._valid, strict=True))
         self._valid.clear()
         per_date = rank_information_coefficient(scores, realised)
-        self.history.append(float(np.nanmean(per_date)) if (~np.isnan(per_date)).any() else 0.0)
+        self.history.append(mean_over_dates(per_date))
         epoch, smoothed = len(self.history), float(np.mean(self.history[-self.config.smoothing :]))
         if epoch >= self.config.minimum_epochs and smoothed > self.best_smoothed:
             self.best_epoch, self.best_smoothed = epoch, smoothed

@@ -7,7 +7,7 @@ import numpy as np
 
 from finattn.blocks import Block, Blocks, standardise
 from finattn.errors import InputError
-from finattn.metrics import rank_information_coefficient
+from finattn.metrics import mean_over_dates, rank_information_coefficient
 
 _CELLS = 20_000_000  # of a window matrix held at once, 160 MB
 
@@ -46,7 +46,7 @@ class Ridge:
         coefficients = vectors @ shrunk  # [f λ]
         realised = valid.realised
         scores = self._scores(valid, coefficients)
-        skill = [_mean(rank_information_coefficient(score, realised)) for score in np.moveaxis(scores, 2, 0)]
+        skill = [mean_over_dates(rank_information_coefficient(score, realised)) for score in np.moveaxis(scores, 2, 0)]
         best = int(np.argmax(skill))
         self.coefficients = coefficients[:, best]
         self.chosen = {"strength": self.strengths[best], "valid_rank_ic": skill[best]}
@@ -73,7 +73,3 @@ class Ridge:
             lags = np.lib.stride_tricks.sliding_window_view(history, self.lookback, axis=0)
             flat = lags.reshape(*lags.shape[:2], -1)
             yield block, np.concatenate([flat, x[block.warmup :, :, 2:]], axis=2)
-
-
-def _mean(per_date: np.ndarray) -> float:
-    return float(np.nanmean(per_date)) if (~np.isnan(per_date)).any() else 0.0

@@ -10,7 +10,7 @@ from finattn.blocks import Blocks, observed
 from finattn.data.sic import industry_levels
 from finattn.errors import InputError
 from finattn.features import rank
-from finattn.metrics import rank_information_coefficient
+from finattn.metrics import demeaned, mean_over_dates, rank_information_coefficient
 from finattn.panel import Panel
 
 _PAIRS = 4_000_000  # pairs of firms held at once
@@ -52,7 +52,7 @@ class SICKernel:
         skill = []
         for slope, average in zip(slopes, valid_averages, strict=True):
             per_date = rank_information_coefficient(slope * average, valid_realised)
-            skill.append(float(np.nanmean(per_date)) if (~np.isnan(per_date)).any() else 0.0)
+            skill.append(mean_over_dates(per_date))
         best = int(np.argmax(skill))
         self.choice, self.slope = choices[best], slopes[best]
         window, bandwidth = self.choice
@@ -167,7 +167,5 @@ def _fill(average: np.ndarray, here: np.ndarray) -> np.ndarray:
 def _slope(average: np.ndarray, realised: np.ndarray) -> float:
     """Regress forward returns on the average, both in excess of their date's mean."""
     known = ~np.isnan(realised)
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-    x, y = np.where(known, average, 0.0), np.where(known, realised, 0.0)
-    x, y = (np.where(known, v - v.sum(axis=1, keepdims=True) / count, 0.0) for v in (x, y))
+    x, y = demeaned(average, known), demeaned(realised, known)
     return float((x * y).sum() / max((x * x).sum(), 1e-12))

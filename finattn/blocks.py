@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from finattn.config import TargetConfig
+from finattn.data.sic import industry_levels
 from finattn.errors import InputError
 from finattn.panel import Panel
 
@@ -16,13 +17,15 @@ CLIP = 5.0  # inputs beyond five training standard deviations are cut
 
 
 class Block(NamedTuple):
-    """A stretch of consecutive dates cut from a panel; t date, n firm, m reference firm, f input.
+    """A stretch of consecutive dates cut from a panel; t date, n firm, m reference firm, f input, g industry level.
 
     x : [t n f] scaled inputs, 0 where missing, with an indicator for each feature.
     observed : [t n] listed and with a return: only these are attended to, and only these get a forecast.
     target : [t n] compounded forward return, a fraction, 0 where it is not observed. target_observed : [t n].
-    industry : [t n] codes. decision : [t] dates on which forecasts are made. date : [t] days since 1970.
-    firm : [n] columns of the panel. reference : [m] firms' inputs [t m f], or None.
+    industry : [t n g] groups, the finest level first, 0 = unknown. decision : [t] dates on which forecasts are made.
+    date : [t] days since 1970. firm : [n] columns of the panel.
+    reference : inputs [t m f'] of a universe that firms can attend to, with reference_observed [t m]; or None.
+    neighbours : [n n] or [t n n] bool, whom each firm can attend to; or None.
     warmup : the first dates give context and are not scored.
     """
 
@@ -36,12 +39,22 @@ class Block(NamedTuple):
     firm: torch.Tensor
     reference: torch.Tensor | None = None
     warmup: int = 0
+    reference_observed: torch.Tensor | None = None
+    neighbours: torch.Tensor | None = None
 
     @property
     def scored(self) -> torch.Tensor:
         """Rows [t'] of the decision dates after the warm-up."""
         rows = torch.nonzero(self.decision).squeeze(1)
         return rows[rows >= self.warmup]
+
+
+def cut(block: Block, rows: slice | torch.Tensor) -> Block:
+    """Return some rows of a block, with what stands on them."""
+    dated = ["x", "observed", "target", "target_observed", "industry", "decision", "date", "reference"]
+    dated += ["reference_observed"] + ["neighbours"] * (block.neighbours is not None and block.neighbours.ndim == 3)
+    given = {name: getattr(block, name) for name in dated}
+    return block._replace(warmup=0, **{name: x[rows] for name, x in given.items() if x is not None})
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,13 @@ class Scaling:
         return np.concatenate([np.clip(values, -CLIP, CLIP), missing[:, :, 2:]], axis=2, dtype=np.float32)
 
 
+class Reference(NamedTuple):
+    """A reference universe: a panel on the same dates, and its own scaling, fitted on training rows."""
+
+    panel: Panel
+    scaling: Scaling
+
+
 class Blocks:
     """A panel seen at some positions: what forecasters fit on and forecast for.
 
@@ -90,11 +110,14 @@ class Blocks:
     positions : increasing rows at which forecasts are made and scored.
     scaling : fitted on training rows.
     target : horizon and delay.
+    reference : a universe that target firms can query: other firms, or risk factors (`factor_panel`).
+    neighbours : (n, n) or (t, n, n) bool over the whole panel's rows, whom each firm can attend to.
 
     Raises
     ------
     InputError
-        For positions that are empty, out of order or outside the panel.
+        For positions that are empty, out of order or outside the panel, a reference on other dates, and neighbours of
+        another shape.
 
     Examples
     --------
@@ -106,18 +129,34 @@ class Blocks:
     [0.21, 0.21, 0.21, nan]
     """
 
-    def __init__(self, panel: Panel, positions: np.ndarray, scaling: Scaling, target: TargetConfig) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        positions: np.ndarray,
+        scaling: Scaling,
+        target: TargetConfig,
+        reference: Reference | None = None,
+        neighbours: np.ndarray | None = None,
+    ) -> None:
         positions = np.asarray(positions, dtype=np.int64)
         if not len(positions) or (np.diff(positions) <= 0).any() or positions[0] < 0 or positions[-1] >= len(panel):
             raise InputError(
                 f"positions must be increasing rows of the panel's {len(panel)}, found {len(positions)}"
                 + (f" from {positions[0]} to {positions[-1]}" if len(positions) else "")
             )
+        if reference is not None and not np.array_equal(reference.panel.dates, panel.dates):
+            raise InputError(
+                f"a reference must have the panel's {len(panel)} dates, found {len(reference.panel)} or other ones"
+            )
+        shapes = ((panel.shape[1],) * 2, (len(panel), *(panel.shape[1],) * 2))
+        if neighbours is not None and np.shape(neighbours) not in shapes:
+            raise InputError(f"neighbours must have shape {shapes[0]} or {shapes[1]}, found {np.shape(neighbours)}")
         self.panel, self.positions, self.scaling, self.target = panel, positions, scaling, target
+        self.reference, self.neighbours = reference, neighbours
 
     def at(self, positions: np.ndarray) -> "Blocks":
         """Return the same panel seen at other positions."""
-        return Blocks(self.panel, positions, self.scaling, self.target)
+        return Blocks(self.panel, positions, self.scaling, self.target, self.reference, self.neighbours)
 
     @property
     def dates(self) -> np.ndarray:
@@ -156,12 +195,45 @@ class Blocks:
             observed=torch.from_numpy(observed(self.panel, rows)),
             target=torch.from_numpy(np.nan_to_num(realised).astype(np.float32)),
             target_observed=torch.from_numpy(~np.isnan(realised)),
-            industry=torch.from_numpy(np.array(self.panel.industry[rows])),
+            industry=torch.from_numpy(self._industry(rows)),
             decision=torch.from_numpy(decision),
             date=torch.from_numpy(self.panel.dates[rows].astype(np.int64)),
             firm=torch.arange(self.panel.shape[1]),
             warmup=start - first,
+            **self._optional(rows),
         )
+
+    def _industry(self, rows: slice) -> np.ndarray:
+        panel = self.panel
+        levels = industry_levels(panel.industry[rows], panel.industry_scheme, panel.industry_widths)
+        return np.ascontiguousarray(np.moveaxis(levels, 0, 2).astype(np.int32))
+
+    def _optional(self, rows: slice) -> dict[str, torch.Tensor]:
+        """Cut what a model may attend to beside the panel's own firms."""
+        parts = {}
+        if self.reference is not None:
+            panel, scaling = self.reference
+            parts["reference"] = torch.from_numpy(scaling.apply(panel, rows))
+            parts["reference_observed"] = torch.from_numpy(observed(panel, rows))
+        if self.neighbours is not None:
+            given = np.asarray(self.neighbours, dtype=bool)
+            parts["neighbours"] = torch.from_numpy(np.array(given if given.ndim == 2 else given[rows]))
+        return parts
+
+
+def factor_panel(panel: Panel) -> Panel:
+    """Return the panel's common factors as a panel of their own, one "firm" a factor: a reference universe.
+
+    Examples
+    --------
+    >>> dates, returns = np.arange("2020-01-01", "2020-01-03", dtype="datetime64[D]"), np.zeros((2, 3))
+    >>> panel = Panel(dates, ["A", "B", "C"], returns, factors=np.full((2, 1), 0.01), factor_names=["market"])
+    >>> factor_panel(panel).firms.tolist()
+    ['market']
+    """
+    if panel.factors is None:
+        raise InputError("a panel of factors needs factors, found a panel without them")
+    return Panel(panel.dates, np.array(panel.factor_names), panel.factors, periods_per_year=panel.periods_per_year)
 
 
 def observed(panel: Panel, rows: np.ndarray | slice) -> np.ndarray:

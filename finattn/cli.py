@@ -3,12 +3,13 @@
 Heavy imports wait until a verb needs them, so that help answers at once.
 """
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from finattn import __version__
 from finattn.config import RunConfig, describe_unknown_key, read_yaml
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 _ABOUT = "Attention over a panel of firms, along time and along firms, beside baselines tuned as hard."
+_BENCH = """Measure attention along time and along firms, beside operations and memory by formula.
+
+Along time, windows encoded again against one pass in a band; along firms, softmax against linear attention."""
 _RUN = """Run a configuration from source to report, and write it all to runs/NAME.
 
 A second run goes on where the first one stopped. Every key of the configuration can be given as --key value,
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("stopped; the same command goes on from here", 1)
+        return _fail("stopped; a run goes on from here with the same command", 1)
     except OSError as error:
         return _fail(f"{error.strerror or error}: {error.filename or ''}", 1)
 
@@ -88,9 +92,27 @@ def report(given: list[str]) -> int:
     return 0
 
 
+def bench(given: list[str]) -> int:
+    """Parse `finattn bench attention [--firms N …] …` and measure."""
+    parser = _bench_parser()
+    if {"-h", "--help"} & set(given):
+        parser.print_help()
+        return 0
+    name, *rest = given or [""]
+    if name != "attention":
+        raise InputError(f"what to measure must be attention, found {name!r}; see finattn bench --help")
+    sizes = vars(parser.parse_args(rest))
+    out, as_json = sizes.pop("out"), sizes.pop("json")
+    from finattn import bench as measure
+
+    measure.attention(measure.Sizes(**sizes), out, as_json)
+    return 0
+
+
 VERBS = {
     "run": (run, "run a configuration from source to report"),
     "report": (report, "write a run's report again"),
+    "bench": (bench, "measure what attention costs on this machine, beside formulas"),
 }
 
 
@@ -109,6 +131,26 @@ def _run_parser() -> "ArgumentParser":
     parser.add_argument("--force", action="store_true", help="start over, also where the run is finished")
     parser.add_class_arguments(RunConfig)
     return parser
+
+
+def _bench_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="finattn bench attention", description=_BENCH, add_help=False, allow_abbrev=False)
+    parser.add_argument("--firms", type=int, nargs="+", default=[100, 1000, 5000], help="numbers of firms")
+    parser.add_argument("--lookback", type=int, nargs="+", default=[20, 60, 250], help="days that a forecast sees")
+    parser.add_argument("--width", type=int, default=64, help="of each token, all heads together")
+    parser.add_argument("--heads", type=int, default=4, help="must divide the width")
+    parser.add_argument("--days", type=int, default=120, help="in the block that one pass in a band encodes")
+    parser.add_argument("--out", type=Path, help="folder for bench_attention.json and bench_attention.html")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose refusals are one line, as all others of finattn."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse."""
+        raise InputError(message)
 
 
 def _parse(parser: "ArgumentParser", path: Path, given: list[str]) -> tuple[RunConfig, bool]:

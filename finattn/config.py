@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
 from finattn.errors import InputError
 
-Axis = Literal["time", "firm"]
+Axis = Literal["time", "firm", "industry", "neighbours", "reference"]
+AXES: tuple[Axis, ...] = get_args(Axis)
+Normaliser = Literal["softmax", "sparsemax", "entmax", "sigmoid", "hardmax", "linear", "identity"]
 BASELINES = ("zero", "historical_mean", "ridge", "sic_average", "sic_kernel")
 
 
@@ -99,32 +101,74 @@ class SplitsConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The panel transformer's size; which axes its blocks attend along is `RunConfig.attention`.
+    """The panel transformer's size and kind; which axes its blocks attend along is `RunConfig.attention`.
 
     Parameters
     ----------
-    width : of each token; heads : must divide it; feed_forward : width of the hidden layer after attention.
+    width : of each token. heads : must divide it. key_width, value_width : of each head, by default width / heads.
+    feed_forward : width of the hidden layer after attention; 0 leaves it out.
     lookback : rows that a time block sees, its own included.
-    positions : of days within a time block, "rotary" or "none". dropout : share of activations dropped in training.
+    positions : of days within a time block, relative ones: "rotary", "linear_bias" (ALiBi) or "none"; "none" with
+        normaliser "linear".
+    normaliser : of scores to weights: "softmax", "sparsemax", "entmax" (1.5), "sigmoid", "hardmax"; "linear" (positive
+        feature map) and "identity" (linear transformer) need memory proportional to the firms, not to their square.
+    temperature : divides the scores. tied : W_Q = W_K, so that scores have no direction.
+    own_firm : whether a firm may attend to itself along firms.
+    industry_level : of blocks along "industry", 0 the finest.
+    norm : before each sublayer ("pre"), after it ("post"), or "none". residual : whether a sublayer adds to its input.
+    activation : of the feed-forward layer: "gelu" (exact), "relu", or "gated" (GELU of one half times the other).
+    dropout : share of activations dropped in training.
     """
 
     width: int = 32
     heads: int = 2
+    key_width: int | None = None
+    value_width: int | None = None
     feed_forward: int = 64
     lookback: int = 60
-    positions: Literal["rotary", "none"] = "rotary"
+    positions: Literal["rotary", "linear_bias", "none"] = "rotary"
+    normaliser: Normaliser = "softmax"
+    temperature: float = 1.0
+    tied: bool = False
+    own_firm: bool = True
+    industry_level: int = 0
+    norm: Literal["pre", "post", "none"] = "pre"
+    residual: bool = True
+    activation: Literal["gelu", "relu", "gated"] = "gelu"
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
-        for name in ("width", "heads", "feed_forward", "lookback"):
+        for name in ("width", "heads", "lookback"):
             _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        fits = self.width % self.heads == 0
+        for name in ("key_width", "value_width"):
+            given = getattr(self, name)
+            _require(f"model.{name}", given, given is None or given >= 1, "at least 1")
+        for name in ("feed_forward", "industry_level"):
+            _require(f"model.{name}", getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        for name, kinds in (("positions", ("rotary", "linear_bias", "none")), ("normaliser", get_args(Normaliser)),
+                            ("norm", ("pre", "post", "none")), ("activation", ("gelu", "relu", "gated"))):  # fmt: skip
+            _require(f"model.{name}", getattr(self, name), getattr(self, name) in kinds, f"one of {', '.join(kinds)}")
+        fits = self.width % self.heads == 0 or None not in (self.key_width, self.value_width)
         _require("model.width", self.width, fits, f"divisible by model.heads = {self.heads}")
-        head = self.width // self.heads
-        even = self.positions == "none" or head % 2 == 0
+        even = self.positions != "rotary" or self.head_width % 2 == 0
         _require("model.width", self.width, even, "even in each head for rotary positions")
+        _require("model.temperature", self.temperature, 0 < self.temperature < math.inf, "finite and above 0")
         _require("model.dropout", self.dropout, 0 <= self.dropout < 1, "at least 0 and below 1")
+        plain = self.normaliser not in ("linear", "identity") or (
+            self.positions != "linear_bias" and self.temperature == 1
+        )
+        _require("model.normaliser", self.normaliser, plain, "with scores where there are linear_bias or a temperature")
+
+    @property
+    def relative(self) -> bool:
+        """Whether scores along time depend on the distance of days alone, so that a block may begin anywhere."""
+        return (self.normaliser, self.positions) != ("linear", "rotary")
+
+    @property
+    def head_width(self) -> int:
+        """Width of a head's queries and keys."""
+        return self.key_width or self.width // self.heads
 
 
 @dataclass(frozen=True)
@@ -251,9 +295,12 @@ class RunConfig:
         distinct = len(set(self.forecasters)) == len(self.forecasters) > 0
         _require("forecasters", self.forecasters, distinct, "distinct and not empty")
         for name, axes in self.attention.items():
-            proper = bool(axes) and set(axes) <= {"time", "firm"} and name not in BASELINES
-            _require(f"attention.{name}", axes, proper, "a list of 'time' and 'firm' under a name no baseline has")
+            proper = bool(axes) and set(axes) <= {"time", "firm", "industry"} and name not in BASELINES
+            expected = "a list of 'time', 'firm' and 'industry' under a name no baseline has"
+            _require(f"attention.{name}", axes, proper, expected)
             _require("attention", name, name.isidentifier(), "named by letters, digits and underscores")
+            positions, fits = self.model.positions, "time" not in axes or self.model.relative
+            _require("model.positions", positions, fits, "'none' for blocks along time with normaliser 'linear'")
 
         for pair in ("headline", "primary"):
             for name in getattr(self, pair):

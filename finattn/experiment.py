@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
-from finattn.blocks import Blocks, Scaling
+from finattn.blocks import Blocks, Reference, Scaling
 from finattn.config import RunConfig, TargetConfig
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
@@ -105,6 +105,7 @@ def walk_forward(
     target: TargetConfig | None = None,
     folder: str | Path | None = None,
     on_step: Callable[[Step], None] | None = None,
+    reference: Panel | None = None,
 ) -> Forecasts:
     """Fit and forecast fold by fold.
 
@@ -118,6 +119,7 @@ def walk_forward(
         again, so a killed run goes on. It belongs to one panel, target, splits and set of forecasters. None writes
         nothing.
     on_step : called before each fit and for each that was found.
+    reference : a universe on the same dates that models along "reference" query, such as `blocks.factor_panel(panel)`.
 
     Returns
     -------
@@ -151,10 +153,10 @@ def walk_forward(
     total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
     folder = None if folder is None else Path(folder)
     if folder:
-        _open(folder, panel, splits, target, forecasters)
+        _open(folder, panel, splits, target, forecasters, reference)
     tables, number = [], 0
     for fold in folds:
-        cuts = _cut(panel, fold, target)
+        cuts = _cut(panel, fold, target, reference)
         for rung in forecasters:
             for seed in rung.seeds:
                 place = fit_folder(folder, fold.number, rung.name, seed) if folder else None
@@ -172,13 +174,21 @@ def walk_forward(
     return Forecasts(table, target.horizon, target.delay, overlap, panel.periods_per_year)
 
 
-def _open(folder: Path, panel: Panel, splits: WalkForward, target: TargetConfig, forecasters: Sequence[Rung]) -> None:
+def _open(
+    folder: Path,
+    panel: Panel,
+    splits: WalkForward,
+    target: TargetConfig,
+    forecasters: Sequence[Rung],
+    reference: Panel | None,
+) -> None:
     """Open a folder of fits, and refuse one that belongs to another panel, target, splits or forecasters."""
     settings = {rung.name: rung.settings for rung in forecasters}
     key = {"panel": panel.fingerprint, "target": asdict(target), "splits": asdict(splits), "forecasters": settings}
+    key |= {} if reference is None else {"reference": reference.fingerprint}
     file = folder / "key.json"
     if file.exists() and (earlier := json.loads(file.read_text(encoding="utf-8"))) != key:
-        differs = [name for name in key if earlier.get(name) != key[name]]
+        differs = [name for name in {**key, **earlier} if earlier.get(name) != key.get(name)]
         raise InputError(
             f"{folder} must hold fits of one panel, target, splits and forecasters, found another {', '.join(differs)}"
         )
@@ -193,9 +203,14 @@ def check_folds(panel: Panel, splits: WalkForward, target: TargetConfig) -> None
         _cut(panel, fold, target)
 
 
-def _cut(panel: Panel, fold: Fold, target: TargetConfig) -> tuple[Blocks, Blocks, Blocks]:
+def _cut(
+    panel: Panel, fold: Fold, target: TargetConfig, reference: Panel | None = None
+) -> tuple[Blocks, Blocks, Blocks]:
     scaling = Scaling.fit(panel, fold.train)
-    train, valid, test = (Blocks(panel, rows, scaling, target) for rows in (fold.train, fold.valid, fold.test))
+    universe = None if reference is None else Reference(reference, Scaling.fit(reference, fold.train))
+    train, valid, test = (
+        Blocks(panel, rows, scaling, target, universe) for rows in (fold.train, fold.valid, fold.test)
+    )
     for name, part in (("train", train), ("valid", valid)):
         if np.isnan(part.realised).all():
             raise InputError(

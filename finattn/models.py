@@ -1,32 +1,53 @@
 """The one model: attention over a panel along both of its axes."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast, overload
 
 import torch
 from torch import Tensor, nn
 
-from finattn.attention import MultiHeadAttention, TimeCache, TransformerBlock
-from finattn.blocks import Block
-from finattn.config import Axis, ModelConfig
+from finattn.attention import (
+    Context,
+    MultiHeadAttention,
+    Summary,
+    TopWeights,
+    TransformerBlock,
+    heaviest,
+    in_groups,
+    summarise,
+    through_firms,
+    through_time,
+    top_weights,
+)
+from finattn.blocks import Block, cut
+from finattn.config import AXES, Axis, ModelConfig
 from finattn.errors import InputError
+from finattn.stream import Stream
+
+GROUP = {"cpu": 2**20, "other": 2**26}  # numbers in a group's tokens: small enough for a cache, or for a GPU's memory
+KEPT = 2**31  # bytes of activations that training holds before it rather computes them again
 
 
 class PanelTransformer(nn.Module):
     """An embedding, a stack of transformer blocks that each attend along one axis, and a linear head.
 
-    Along time, position t of a firm sees its observed days among the last `lookback` rows; along firms, at each date,
-    all observed firms see each other. One pass over a block gives the forecast of every date in it.
+    Along time, position t of a firm sees its observed days among the last `lookback` rows. Across firms, at each date,
+    a firm sees all observed firms ("firm"), those of its industry ("industry"), those given in `Block.neighbours`
+    ("neighbours"), or a reference universe in place of the panel ("reference"), whose tokens are an embedding of
+    `Block.reference`. One pass over a block gives the forecast of every date in it.
 
     Parameters
     ----------
     inputs : f, the width of `Block.x`.
-    axes : the axis of each block, bottom first: ("time", "firm") attends along time, then along firms.
-    config : sizes.
+    axes : the axis of each block, bottom first: ("time", "firm") attends along time, then across firms.
+    config : sizes and kinds.
+    reference_inputs : width of `Block.reference`, for axes with "reference".
 
     Raises
     ------
     InputError
-        For no axes or an unknown one.
+        For no axes or an unknown one, and where "reference" and `reference_inputs` are not given together.
 
     Examples
     --------
@@ -35,23 +56,24 @@ class PanelTransformer(nn.Module):
     19
     """
 
-    def __init__(self, inputs: int, axes: Sequence[Axis], config: ModelConfig | None = None) -> None:
+    def __init__(
+        self, inputs: int, axes: Sequence[Axis], config: ModelConfig | None = None, reference_inputs: int | None = None
+    ) -> None:
         super().__init__()
-        if not axes or not set(axes) <= {"time", "firm"}:
-            raise InputError(f"axes must be a sequence of 'time' and 'firm', found {axes!r}")
-        config = config or ModelConfig()
-        self.axes, self.lookback = tuple(axes), config.lookback
-        self.embedding = nn.Linear(inputs, config.width)
-        self.layers = nn.ModuleList(
-            TransformerBlock(
-                MultiHeadAttention(axis, config.width, config.heads, config.lookback, config.positions),
-                config.width,
-                config.feed_forward,
-                config.dropout,
+        if not axes or not set(axes) <= set(AXES):
+            raise InputError(f"axes must be a sequence of {', '.join(map(repr, AXES))}, found {axes!r}")
+        if ("reference" in axes) != (reference_inputs is not None):
+            raise InputError(
+                f"axis 'reference' and reference_inputs must be given together, found {axes!r} and {reference_inputs}"
             )
-            for axis in axes
-        )
-        self.norm, self.head = nn.LayerNorm(config.width), nn.Linear(config.width, 1)
+        config = config or ModelConfig()
+        self.axes, self.config, self.lookback = tuple(axes), config, config.lookback
+        self.embedding = nn.Linear(inputs, config.width)
+        if reference_inputs is not None:
+            self.reference_embedding = nn.Linear(reference_inputs, config.width)
+        self.layers = nn.ModuleList(TransformerBlock(axis, config) for axis in axes)
+        self.norm = nn.LayerNorm(config.width) if config.norm == "pre" else nn.Identity()
+        self.head = nn.Linear(config.width, 1)
 
     @property
     def warmup(self) -> int:
@@ -60,55 +82,290 @@ class PanelTransformer(nn.Module):
 
     def forward(self, block: Block) -> Tensor:
         """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed."""
-        x, observed, rows = self.embedding(block.x), block.observed, block.scored
+        rows, scores = block.scored, block.x.new_full(block.observed.shape, torch.nan)
+        if not len(rows):
+            return scores
+        starts = self._starts(int(rows[0]))
+        span = slice(starts[0], int(rows[-1]) + 1)  # rows that no forecast draws on are left out
+        x, block, rows = block.x[span], cut(block, span), rows - span.start
+        starts = [start - span.start for start in starts]
         # Above the last time block a date is on its own: only the dates that are scored go on.
-        above = len(self.axes) - self.axes[::-1].index("time") if "time" in self.axes else 0
-        for layer in self.layers[:above]:
-            x = layer(x, observed)
-        x, observed = x[rows], observed[rows]
-        for layer in self.layers[above:]:
-            x = layer(x, observed)
-        scores = self._score(x).masked_fill(~observed, torch.nan)
-        return scores.new_full(block.observed.shape, torch.nan).index_copy(0, rows, scores)
+        above = max((i + 1 for i, axis in enumerate(self.axes) if axis == "time"), default=0)
+        for first, stop in self._runs(0, above):
+            skips = [after - before for before, after in itertools.pairwise(starts[first : stop + 1])]
+            x = self._run(x, cut(block, slice(starts[first], None)), first, stop, skips)
+        x, block = x[rows - starts[above]], cut(block, rows)
+        for first, stop in self._runs(above, len(self.axes)):
+            x = self._run(x, block, first, stop, [0] * (stop - first))
+        found = self.score(x).masked_fill(~block.observed, torch.nan)
+        return scores.index_copy(0, rows + span.start, found.to(scores.dtype))
 
-    def attention(self, block: Block, layer: int, rows: Tensor) -> Tensor:
-        """Return one layer's weights at some rows [t'] of a block, recomputed without gradients.
+    @overload
+    def attention(self, block: Block, layer: int, dates: Tensor | None = None, top_k: None = None) -> Tensor: ...
 
-        Rows within the warm-up see less of the past than the others. Dropout is left out in evaluation mode.
+    @overload
+    def attention(self, block: Block, layer: int, dates: Tensor | None = None, *, top_k: int) -> TopWeights: ...
+
+    def attention(
+        self, block: Block, layer: int, dates: Tensor | None = None, top_k: int | None = None
+    ) -> Tensor | TopWeights:
+        """Return one block's attention weights at some dates, recomputed without gradients, before dropout.
+
+        Parameters
+        ----------
+        block : dates within its warm-up see less of the past than the others.
+        layer : which of `axes`. dates : rows [t'] of the block, by default those scored.
+        top_k : the heaviest keys of each query alone, found in chunks: no dense matrix is made.
 
         Returns
         -------
-        [t' n h l] along time, lag 0 the day itself; [t' h n m] along firms. Rows sum to one, or to zero.
+        Dense [t' n h l] along time, lag 0 the day itself, or [t' h n m] across firms; rows sum to one, or to zero.
+        With `top_k`, `TopWeights` of shapes [t' n h k] or [t' h n k], whose keys are lags or firms; the logarithm of
+        the sum of exponentials is given across firms.
         """
+        dates = block.scored if dates is None else dates
         with torch.no_grad():
-            x = self.embedding(block.x)
-            for below in self.layers[:layer]:
-                x = below(x, block.observed)
-            return self.layers[layer].weights(x, block.observed, rows)  # type: ignore[operator]
+            x, context = self._below(block, layer)
+            attention = self._attention(layer)
+            if self.axes[layer] == "time" or top_k is None:
+                weights = attention.weights(x, context, dates)
+                return weights if top_k is None else heaviest(weights, top_k)
+            parts = []
+            for row in dates:
+                query, key, mask = attention.scored(x, context, row[None])
+                one = top_weights(query[0], key[0], _of(mask), top_k, self.config.normaliser, self.config.temperature)
+                parts.append(one)
+            return TopWeights(*(torch.stack(columns) for columns in zip(*parts, strict=True)))
 
-    def stream(self, block: Block) -> "Stream":
+    def summary(self, block: Block, layer: int, dates: Tensor | None = None) -> Summary:
+        """Return what one block's weights across firms add up to, exact without the dense matrix.
+
+        Returns
+        -------
+        `Summary` of shapes [t' h n], with mass on the own industry at each level of `Block.industry` [t' g h n].
+        For blocks along time see `lags`.
+        """
+        if self.axes[layer] == "time":
+            raise InputError(f"a summary across firms needs such a block, found layer {layer} along time; see lags")
+        self._check_shares()
+        dates = block.scored if dates is None else dates
+        with torch.no_grad():
+            x, context = self._below(block, layer)
+            attention, itself = self._attention(layer), self.axes[layer] != "reference"
+            parts = []
+            for row in dates:
+                query, key, mask = attention.scored(x, context, row[None])
+                groups = block.industry[row] if itself else block.industry[row][:, :0]
+                key_groups = groups if itself else groups.new_zeros(key.shape[2], 0)
+                kind = (self.config.normaliser, self.config.temperature, itself)
+                parts.append(summarise(query[0], key[0], _of(mask), groups, key_groups, *kind))
+            return Summary(*(torch.stack(columns) for columns in zip(*parts, strict=True)))
+
+    def lags(self, block: Block, layer: int, dates: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the mean lag [t' n h] in rows, NaN where nothing is seen, and the mass by lag [t' h l].
+
+        The mass is averaged over the firms that see anything; a few dates are held at a time.
+        """
+        if self.axes[layer] != "time":
+            raise InputError(f"lags need a block along time, found layer {layer} along {self.axes[layer]!r}")
+        self._check_shares()
+        dates = block.scored if dates is None else dates
+        means, masses = [], []
+        with torch.no_grad():
+            x, context = self._below(block, layer)
+            for some in dates.split(8):
+                weights = self._attention(layer).weights(x, context, some)
+                seen = weights.sum(-1)
+                days = torch.arange(weights.shape[-1], device=x.device, dtype=x.dtype)
+                means.append((weights @ days / seen).masked_fill(seen == 0, torch.nan))
+                masses.append(weights.sum(1) / (seen > 0).sum(1)[..., None].clamp(min=1))
+        return torch.cat(means), torch.cat(masses)
+
+    def rollout(self, block: Block, date: int, firms: Sequence[int] | Tensor) -> Tensor:
+        """Roll attention out through the stack (Abnar and Zuidema 2020): peers of peers, and days of days.
+
+        Parameters
+        ----------
+        date : row of the block. firms : target columns i; memory grows with i · rows reached · n.
+
+        Returns
+        -------
+        Shares [i l m]: of target i's forecast at `date`, on firm m, l rows back; they sum to one. Heads are averaged,
+        and each block counts half as residual; sums over l give peers, over m days.
+        """
+        self._check_shares()
+        if "reference" in self.axes:
+            raise InputError("rollout stays within the panel, found a block along 'reference'")
+        days, count = block.observed.shape
+        targets = torch.as_tensor(firms, dtype=torch.long, device=block.x.device)
+        if not 0 <= date < days or (len(targets) and not (0 <= targets.min() and targets.max() < count)):
+            raise InputError(
+                f"rollout needs a row of {days} and columns of {count}, found {date} and {targets.tolist()}"
+            )
+        span = slice(max(0, date - self.warmup), date + 1)
+        block = cut(block, span)
+        days, count = block.observed.shape
+        rolled = block.x.new_zeros(len(targets), days, count)
+        rolled[torch.arange(len(targets)), -1, targets] = 1.0
+        for layer in reversed(range(len(self.axes))):
+            reached = int(rolled.abs().sum((0, 2)).nonzero()[0]) if len(targets) else days - 1
+            along_time = self.axes[layer] == "time"
+            rows = torch.arange(0 if along_time else reached, days, device=block.x.device)
+            weights = self.attention(block, layer, rows)
+            if along_time:
+                rolled = through_time(rolled, weights.mean(2))
+            else:
+                rolled[:, reached:] = through_firms(rolled[:, reached:], weights.mean(1))
+        return rolled.flip(1)
+
+    def stream(self, block: Block) -> Stream:
         """Return a stream that has taken up the block's days and waits for the next one."""
-        stream = Stream(self)
-        for x, observed in zip(block.x, block.observed, strict=True):
-            stream.advance(x, observed)
-        return stream
+        return Stream(self).take_up(block)
 
-    def _score(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor) -> Tensor:
+        """Return the scores [...] of tokens [... d] that have passed all blocks."""
         return self.head(self.norm(x)).squeeze(-1)
 
+    def context(self, block: Block, along_time: bool) -> Context:
+        """Gather what attention along an axis may see, batch first."""
+        if along_time:
+            return Context(block.observed.T)
+        group = None
+        if "industry" in self.axes:
+            level = self.config.industry_level
+            if level >= block.industry.shape[-1]:
+                raise InputError(
+                    f"industry_level must be one of the panel's {block.industry.shape[-1]} levels, found {level}"
+                )
+            group = block.industry[..., level]
+        neighbours = block.neighbours
+        if neighbours is not None and neighbours.ndim == 2:
+            neighbours = neighbours.expand(len(block.x), -1, -1)
+        reference = block.reference if "reference" in self.axes else None
+        if reference is not None:
+            reference = self.reference_embedding(reference)
+        return Context(block.observed, group, neighbours, reference, block.reference_observed)
 
-class Stream:
-    """A model that takes one day at a time, in work proportional to the lookback: keys and values are cached."""
+    def _starts(self, first: int) -> list[int]:
+        """Return the first row that each block must see, and last the first row scored."""
+        starts = [first]
+        for axis in reversed(self.axes):
+            starts.append(max(0, starts[-1] - (self.lookback - 1)) if axis == "time" else starts[-1])
+        return starts[::-1]
 
-    def __init__(self, model: PanelTransformer) -> None:
-        self.model = model.eval()
-        self._caches = [TimeCache(model.lookback) for _ in model.axes]
+    def _runs(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Yield runs of blocks, from `first` until `stop`, that all attend along time or all across firms."""
+        for _, run in itertools.groupby(range(first, stop), lambda i: self.axes[i] == "time"):
+            places = list(run)
+            yield places[0], places[-1] + 1
 
-    def advance(self, x: Tensor, observed: Tensor) -> Tensor:
-        """Take up a day's inputs x [n f] and observed [n]; return scores [n], NaN where a firm is not observed."""
-        with torch.no_grad():
-            day, seen = self.model.embedding(x[None]), observed[None]
-            for layer, cache in zip(self.model.layers, self._caches, strict=True):
-                along_time = layer.attention.axis == "time"  # type: ignore[union-attr]
-                day = layer.advance(day, seen, cache) if along_time else layer(day, seen)  # type: ignore[operator]
-            return self.model._score(day)[0].masked_fill(~observed, torch.nan)
+    def _run(self, x: Tensor, block: Block, first: int, stop: int, skips: Sequence[int]) -> Tensor:
+        """Take x [t n d], or the inputs [t n f] below the first block, through a run of blocks."""
+        along_time = self.axes[first] == "time"
+        layers = [self._block(i) for i in range(first, stop)]
+        context = self.context(block, along_time)
+        run = _through(self.embedding if first == 0 else None, layers, skips)
+        x = x.transpose(0, 1) if along_time else x
+        modules = [*layers, self.embedding] if first == 0 else layers
+        parameters = [parameter for module in modules for parameter in module.parameters()]
+        tokens = x.shape[1] * self.config.width
+        size = max(1, GROUP["cpu" if x.device.type == "cpu" else "other"] // tokens)
+        random = self.training and self.config.dropout > 0
+        keep = x.shape[0] * tokens * 4 * 14 * len(layers) < KEPT
+        x = in_groups(run, [x, *context], parameters, size, random, keep)
+        return x.transpose(0, 1) if along_time else x
+
+    def _check_shares(self) -> None:
+        if self.config.normaliser == "identity":
+            raise InputError("summaries need weights that are shares, found normaliser 'identity', whose have a sign")
+
+    def _block(self, layer: int) -> TransformerBlock:
+        return cast(TransformerBlock, self.layers[layer])
+
+    def _attention(self, layer: int) -> MultiHeadAttention:
+        return self._block(layer).attention
+
+    def _below(self, block: Block, layer: int) -> tuple[Tensor, Context]:
+        """Return all rows of a block as the attention of one layer sees them, batch first, and their context."""
+        if not 0 <= layer < len(self.axes):
+            raise InputError(f"layer must be from 0 to {len(self.axes) - 1}, found {layer}")
+        x = block.x
+        for first, stop in self._runs(0, layer):
+            x = self._run(x, block, first, stop, [0] * (stop - first))
+        if layer == 0:
+            x = self.embedding(x)
+        along_time = self.axes[layer] == "time"
+        x = self._block(layer).before(x.transpose(0, 1) if along_time else x)
+        return x, self.context(block, along_time)
+
+
+def kernel_config(characteristics: int) -> ModelConfig:
+    """Return the configuration of `gaussian_kernel`: one bare attention layer, no residual, norm or feed-forward."""
+    width = characteristics + 2
+    return ModelConfig(
+        width=width, heads=1, key_width=width - 1, value_width=1, feed_forward=0, lookback=1, positions="none",
+        own_firm=False, norm="none", residual=False, dropout=0.0,
+    )  # fmt: skip
+
+
+def gaussian_kernel(characteristics: int, bandwidth: float, slope: float = 1.0) -> PanelTransformer:
+    """Return the panel transformer that is a Gaussian kernel average over given neighbours, such as SIC peers.
+
+    Keys are fixed characteristics and their squared norm (z_j, ‖z_j‖²), queries (z_i, -½) / h², values peers' lagged
+    returns. Their product is -‖z_i − z_j‖² / 2h² but for a term that all keys of a query share, which the softmax
+    cancels: the score is slope × Σ_j w_ij r_j / Σ_j w_ij with w_ij = exp(−‖z_i − z_j‖² / 2h²), j ≠ i.
+
+    Parameters
+    ----------
+    characteristics : f. Columns of `Block.x` are z (f of them), ‖z‖² and the lagged return; who may be whose peer is
+        `Block.neighbours`.
+    bandwidth : h, in units of z. slope : of the forecast on the average.
+
+    Examples
+    --------
+    >>> model = gaussian_kernel(characteristics=2, bandwidth=0.5)
+    >>> model.axes, model.config.residual, model.config.feed_forward
+    (('neighbours',), False, 0)
+    """
+    model, f = PanelTransformer(characteristics + 2, ("neighbours",), kernel_config(characteristics)), characteristics
+    attention = cast(TransformerBlock, model.layers[0]).attention
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.embedding.weight.copy_(torch.eye(f + 2))
+        project = attention.query_key_value  # rows: query f + 1, key f + 1, value 1
+        sharp = (f + 1) ** 0.5 / bandwidth**2  # attention divides by √(f + 1)
+        project.weight[:f, :f] = sharp * torch.eye(f)
+        project.bias[f] = -sharp / 2
+        project.weight[f + 1 : 2 * f + 2, : f + 1] = torch.eye(f + 1)
+        project.weight[2 * f + 2, f + 1] = 1.0
+        attention.output.weight[0, 0] = 1.0
+        model.head.weight[0, 0] = slope
+    return model.eval()
+
+
+def _through(
+    embedding: nn.Module | None, layers: Sequence[TransformerBlock], skips: Sequence[int]
+) -> Callable[..., Tensor]:
+    """Return the function that takes a group of rows through some blocks of one axis."""
+
+    def run(x: Tensor, *context: Tensor | None) -> Tensor:
+        here = Context(*context)  # type: ignore[arg-type]
+        x = x if embedding is None else embedding(x)
+        for layer, skip in zip(layers, skips, strict=True):
+            x = layer(x, here, skip)
+            if skip:
+                here = here._replace(observed=here.observed[:, skip:])
+        return x
+
+    return run
+
+
+def _of(mask: Callable[[slice], Tensor | None]) -> Callable[[slice], Tensor | None]:
+    """Leave out the batch of one date."""
+
+    def one(queries: slice) -> Tensor | None:
+        found = mask(queries)
+        return None if found is None else found[0]
+
+    return one

@@ -167,7 +167,9 @@ def _check(config: RunConfig, panel: Panel) -> None:
     begun = (folder / "run.json").exists() or not folder.exists()
     if not begun and not all(is_partial(item) for item in folder.iterdir()):
         raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")
-    peers = [name for name in config.forecasters if name.startswith("sic_")]
+    peers = [
+        name for name in config.forecasters if name.startswith("sic_") or "industry" in config.attention.get(name, ())
+    ]
     if peers and not (panel.industry != 0).any():
         raise InputError(
             f"{' and '.join(peers)} need industry codes, found none in the panel: add a column 'industry', or leave "

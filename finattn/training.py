@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
+import pandas as pd
 import pytorch_lightning as lightning
 import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
@@ -21,6 +22,7 @@ from finattn.config import Axis, ModelConfig, TrainingConfig
 from finattn.errors import InputError
 from finattn.metrics import mean_over_dates, rank_information_coefficient
 from finattn.models import PanelTransformer
+from finattn.storage import atomic_file
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with the epoch, the most epochs there can be, and the validation rank IC."""
@@ -90,6 +92,49 @@ class PanelData(lightning.LightningDataModule):
         return DataLoader(self.valid, batch_size=None)  # type: ignore[arg-type]
 
 
+class AttentionHistory(lightning.Callback):
+    """Keeps the attention weights of one block as training goes on, to see how patterns form.
+
+    Parameters
+    ----------
+    block : fixed; its scored dates are kept. Choose few: weights are dense.
+    path : Parquet file of epoch (0 before training), layer, axis, head, date (days since 1970), firm (column), key (lag
+        or column) and weight; written anew, whole, at every epoch kept.
+    epochs : to keep; None keeps all.
+    """
+
+    def __init__(self, block: Block, path: str | Path, epochs: Sequence[int] | None = None) -> None:
+        self.block, self.path, self.epochs = block, Path(path), epochs
+        self._tables: list[pd.DataFrame] = []
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the weights before training."""
+        self._tables.clear()
+        self._keep(0, cast(PanelModule, pl_module).model)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Keep the weights after an epoch."""
+        self._keep(trainer.current_epoch + 1, cast(PanelModule, pl_module).model)
+
+    def _keep(self, epoch: int, model: PanelTransformer) -> None:
+        if self.epochs is not None and epoch not in self.epochs:
+            return
+        training = model.training
+        model.eval()
+        device = next(model.parameters()).device
+        block = Block._make(x.to(device) if isinstance(x, torch.Tensor) else x for x in self.block)
+        for layer, axis in enumerate(model.axes):
+            weights = model.attention(block, layer).cpu()
+            names = ("date", "firm", "head", "key") if axis == "time" else ("date", "head", "firm", "key")
+            places = dict(zip(names, np.indices(weights.shape).reshape(4, -1), strict=True))
+            places["date"] = block.date[block.scored].cpu().numpy()[places["date"]]
+            table = pd.DataFrame({"epoch": epoch, "layer": layer, "axis": axis} | places)
+            self._tables.append(table.assign(weight=weights.numpy().ravel()))
+        model.train(training)
+        with atomic_file(self.path) as temporary:
+            pd.concat(self._tables, ignore_index=True).to_parquet(temporary, index=False)
+
+
 class AttentionForecaster:
     """A panel transformer that is fitted and forecasts as the baselines do.
 
@@ -97,7 +142,7 @@ class AttentionForecaster:
     ----------
     axes : of the model's blocks, bottom first. model, training : sizes, and how to fit.
     seed : of the parameters, the dropout and the order of blocks. Two fits with one seed on one processor are equal to
-        the last bit. progress : called after each epoch.
+        the last bit. progress : called after each epoch. history : keeps attention weights as training goes on.
     """
 
     units: Literal["score"] = "score"
@@ -109,7 +154,9 @@ class AttentionForecaster:
         training: TrainingConfig | None = None,
         seed: int = 0,
         progress: Progress | None = None,
+        history: AttentionHistory | None = None,
     ) -> None:
+        self.history = history
         self.axes, self.model_config, self.training = tuple(axes), model or ModelConfig(), training or TrainingConfig()
         self.seed, self.progress = seed, progress
         self.chosen: dict[str, Any] = {}
@@ -118,7 +165,7 @@ class AttentionForecaster:
         """Train on one panel's dates and stop by another's; blocks without an observed target are left out."""
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(self.seed)
-            model = PanelTransformer(train.scaling.width, self.axes, self.model_config)
+            model = self._new(train.scaling.width, train.reference.scaling.width if train.reference else None)
             module = PanelModule(model, self.training, self.progress)
             length = self.training.block
             blocks = [block for block in train.cut(model.warmup, length) if bool(_known(block).any())]
@@ -136,6 +183,10 @@ class AttentionForecaster:
         }  # fmt: skip
         return self
 
+    def _new(self, inputs: int, reference_inputs: int | None) -> PanelTransformer:
+        used = reference_inputs if "reference" in self.axes else None
+        return PanelTransformer(inputs, self.axes, self.model_config, used)
+
     def _trainer(self) -> lightning.Trainer:
         return lightning.Trainer(
             max_epochs=self.training.epochs,
@@ -146,6 +197,7 @@ class AttentionForecaster:
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            callbacks=[self.history] if self.history else [],
         )
 
     def predict(self, blocks: Blocks) -> np.ndarray:
@@ -158,9 +210,9 @@ class AttentionForecaster:
         """Write the fitted parameters as `model.safetensors`."""
         save_file(self.model.state_dict(), folder / "model.safetensors")
 
-    def load(self, folder: Path, inputs: int) -> Self:
-        """Take up parameters that `save` wrote, for `inputs` columns of `Block.x`."""
-        self.model = PanelTransformer(inputs, self.axes, self.model_config)
+    def load(self, folder: Path, inputs: int, reference_inputs: int | None = None) -> Self:
+        """Take up parameters that `save` wrote, for `inputs` columns of `Block.x` (and of `Block.reference`)."""
+        self.model = self._new(inputs, reference_inputs)
         try:
             self.model.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, RuntimeError, SafetensorError) as error:

@@ -2,16 +2,18 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn import linear_model
 
-from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
+from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero, sic_kernel
 from finattn.baselines.sic_kernel import _slope, peer_matrix, trailing_returns
-from finattn.blocks import Blocks, Scaling
+from finattn.blocks import Block, Blocks, Scaling, observed
 from finattn.config import TargetConfig
 from finattn.data.sic import industry_levels
 from finattn.errors import InputError
 from finattn.features import rank
+from finattn.models import gaussian_kernel
 from finattn.panel import Panel
 
 TRAIN, VALID, TEST = np.arange(30, 250), np.arange(252, 300), np.arange(302, 410)
@@ -299,3 +301,32 @@ def test_gics_codes_have_their_own_levels(panel):
     expected = forecast.slope * gics.returns[row, peers].mean()
     assert len(peers) >= 6 > (codes[peers] // 100 == codes[4] // 100).sum()
     assert forecast.predict(test)[row - 302, 4] == pytest.approx(expected)
+
+
+# -- the SIC kernel is attention ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("window", "bandwidth"), [(1, 0.25), (5, 0.5), (21, 2.0)])
+def test_the_sic_kernel_is_attention_with_fixed_characteristics_as_keys(panel, window, bandwidth):
+    rows = np.arange(80, 260, 3)
+    kernel = SICKernel((window,), (bandwidth,), minimum_peers=2)
+    blocks = Blocks(panel, rows, Scaling.fit(panel, rows), TargetConfig())
+    kernel.choice, kernel.slope = (window, bandwidth), -0.7
+    here, places = observed(panel, rows), sic_kernel._places(panel, rows)
+    levels = [industry_levels(panel.industry[row], "sic") for row in rows]
+    peers = np.stack([sic_kernel.peer_matrix(*pair, 2) for pair in zip(levels, here, strict=True)])
+    lagged = sic_kernel.trailing_returns(panel, rows, window)
+    x = np.concatenate([places, (places**2).sum(2, keepdims=True), lagged[:, :, None]], axis=2)
+    empty, every = torch.zeros(here.shape), torch.ones(len(rows)) > 0
+    block = Block(
+        torch.from_numpy(x), torch.from_numpy(here), empty, empty > 0, empty[..., None].int(), every,
+        torch.from_numpy(rows), torch.arange(here.shape[1]), neighbours=torch.from_numpy(peers),
+    )  # fmt: skip
+    model = gaussian_kernel(places.shape[2], bandwidth, slope=-0.7).double()
+    assert len(model.layers) == 1 and not model.config.residual and not model.config.feed_forward
+    with torch.no_grad():
+        found = model(block).numpy()
+    alone = here & ~peers.any(axis=2)  # the baseline gives them the mean of the others
+    expected = np.where(alone, 0.0, kernel.predict(blocks))
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)
+    assert alone.any() and np.nanstd(found) > 1e-4

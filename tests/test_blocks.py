@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 from finattn.blocks import (
     CLIP,
     Blocks,
+    Reference,
     Scaling,
     count_missing_delisting_returns,
+    cut,
+    factor_panel,
     forward_returns,
     observed,
     standardise,
 )
 from finattn.config import TargetConfig
+from finattn.data.sic import industry_levels
 from finattn.errors import InputError
 from finattn.panel import Panel
 
@@ -213,7 +217,8 @@ def test_blocks_hold_each_position_once_after_its_context(panel, data):
         scored.extend(rows[block.scored.numpy()])
         np.testing.assert_array_equal(block.x, blocks.scaling.apply(panel, slice(rows[0], rows[-1] + 1)))
         np.testing.assert_array_equal(block.observed, observed(panel, rows))
-        np.testing.assert_array_equal(block.industry, panel.industry[rows])
+        levels = industry_levels(panel.industry[rows], "sic")
+        np.testing.assert_array_equal(block.industry, np.moveaxis(levels, 0, 2))
         realised = forward_returns(panel, rows[block.scored.numpy()], TargetConfig(3, 1))
         known = block.target_observed[block.scored].numpy()
         np.testing.assert_array_equal(known, ~np.isnan(realised))
@@ -229,7 +234,7 @@ def test_a_block_has_plain_types(panel):
     for name, kind in (kinds | {"industry": torch.int32, "decision": torch.bool, "date": torch.int64}).items():
         assert getattr(block, name).dtype == kind, name
     assert block.firm.tolist() == list(range(12)) and block.reference is None
-    block.industry[0, 0] = 1  # its own memory: the panel is read-only
+    block.industry[0, 0, 0] = 1  # its own memory: the panel is read-only
     assert panel.industry[295, 0] != 1
 
 
@@ -278,3 +283,56 @@ def test_standardising_forgets_level_and_scale(seed):
     torch.testing.assert_close(standardise(3 * values + 2, mask), z, atol=1e-5, rtol=1e-4)
     assert (z[~mask] == 0).all() and torch.isfinite(z).all()
     torch.testing.assert_close(standardise(z, mask), z, atol=1e-5, rtol=1e-4)
+
+
+# -- a reference universe and neighbours ------------------------------------------------------------
+
+
+def with_factors(panel):
+    random = np.random.default_rng(3)
+    return panel.replace(factors=0.01 * random.standard_normal((len(panel), 2)), factor_names=["market", "size"])
+
+
+def test_a_reference_is_cut_on_the_same_rows(panel):
+    factors = factor_panel(with_factors(panel))
+    reference = Reference(factors, Scaling.fit(factors, np.arange(200)))
+    blocks = Blocks(panel, np.arange(100, 160), Scaling.fit(panel, np.arange(200)), TargetConfig(), reference)
+    for block in blocks.at(np.arange(120, 150)).cut(warmup=7, length=20):
+        rows = slice(int(np.searchsorted(panel.dates.astype(int), block.date[0].item())), None)
+        expected = reference.scaling.apply(factors, slice(rows.start, rows.start + len(block.x)))
+        np.testing.assert_array_equal(block.reference, expected)
+        assert block.reference.shape[1:] == (2, reference.scaling.width) and block.reference_observed.all()
+
+
+def test_factors_keep_their_names_and_returns(panel):
+    factors = factor_panel(with_factors(panel))
+    assert factors.firms.tolist() == ["market", "size"] and factors.periods_per_year == panel.periods_per_year
+    np.testing.assert_array_equal(factors.returns, with_factors(panel).factors)
+
+
+def test_a_panel_without_factors_has_no_panel_of_them(panel):
+    with pytest.raises(InputError, match="a panel of factors needs factors, found a panel without them"):
+        factor_panel(panel)
+
+
+def test_a_reference_on_other_dates_is_refused(panel):
+    other = panel[1:]
+    reference = Reference(other, Scaling.fit(other, np.arange(200)))
+    with pytest.raises(InputError, match="a reference must have the panel's 420 dates, found 419 or other ones"):
+        Blocks(panel, np.arange(5), Scaling.fit(panel, np.arange(200)), TargetConfig(), reference)
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_neighbours_are_those_given(panel, dated):
+    given = np.random.default_rng(0).random((len(panel), 12, 12) if dated else (12, 12)) < 0.5
+    blocks = Blocks(panel, np.arange(90, 99), Scaling.fit(panel, np.arange(80)), TargetConfig(), neighbours=given)
+    (block,) = blocks.at(np.arange(92, 95)).cut(warmup=2, length=9)
+    np.testing.assert_array_equal(block.neighbours, given[90:95] if dated else given)
+    part = cut(block, slice(1, 3))
+    np.testing.assert_array_equal(part.neighbours, given[91:93] if dated else given)
+    assert len(part.x) == len(part.date) == 2 and part.warmup == 0 and torch.equal(part.firm, block.firm)
+
+
+def test_neighbours_of_another_shape_are_refused(panel):
+    with pytest.raises(InputError, match=r"neighbours must have shape \(12, 12\) or \(420, 12, 12\), found \(3, 3\)"):
+        Blocks(panel, np.arange(5), Scaling.fit(panel, np.arange(80)), TargetConfig(), neighbours=np.ones((3, 3)) > 0)

@@ -159,7 +159,7 @@ def test_ctrl_c_in_a_fit_says_how_to_go_on(work):
         _, error = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 1 and "finattn: stopped; the same command goes on from here" in error
+    assert process.returncode == 1 and "finattn: stopped; a run goes on from here" in error
     assert not list((work / "runs/small/folds").glob("*/*/fit.json"))
 
 
@@ -184,6 +184,23 @@ BAD = {
         ["run", "small.yaml", "--data.path", "built", "--features", "[reversal]"],
         "the panel has reversal already",
     ),
+    "industry peers without codes": (
+        [
+            "run",
+            "csv.yaml",
+            "--data.path",
+            "plain.csv",
+            "--forecasters",
+            "[zero, sic]",
+            "--attention",
+            "{sic: [time, industry]}",
+            "--headline",
+            "[sic, zero]",
+            "--primary",
+            "[sic, zero]",
+        ],
+        "sic need industry codes, found none",
+    ),
     "a missing configuration": (["run", "absent.yaml"], "found no file absent.yaml"),
     "a broken configuration": (["run", "broken.yaml"], "broken.yaml: the configuration must be readable YAML"),
     "a missing file": (["run", "csv.yaml", "--data.path", "no.csv"], "data.path must be a file, found none at no.csv"),
@@ -195,7 +212,7 @@ BAD = {
     ),
     "a horizon too long": (["run", "small.yaml", "--target.horizon", "9999"], "target.horizon must leave dates"),
     "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
-    "an unknown verb": (["walk"], "the verb must be one of run, report, found 'walk'"),
+    "an unknown verb": (["walk"], "the verb must be one of run, report, bench, found 'walk'"),
     "a folder of something else": (
         ["run", "small.yaml", "--out", ".", "--name", "panel"],
         "must be absent, empty or a",

@@ -48,7 +48,14 @@ SECTIONS = {
         (ModelConfig, "width", [33], "divisible by model.heads = 2"),
         (ModelConfig, "width", [34], "even in each head for rotary positions"),
         (ModelConfig, "heads", [0], "at least 1"),
-        (ModelConfig, "feed_forward", [0], "at least 1"),
+        (ModelConfig, "feed_forward", [-1], "at least 0"),
+        (ModelConfig, "industry_level", [-1], "at least 0"),
+        (ModelConfig, "key_width", [-2], "at least 1"),
+        (ModelConfig, "value_width", [-1], "at least 1"),
+        (ModelConfig, "temperature", [0.0, -1.0, INF, NAN], "finite and above 0"),
+        (ModelConfig, "positions", ["sinusoidal", "learned"], "one of rotary, linear_bias, none"),
+        (ModelConfig, "norm", ["batch"], "one of pre, post, none"),
+        (ModelConfig, "activation", ["tanh"], "one of gelu, relu, gated"),
         (ModelConfig, "lookback", [0], "at least 1"),
         (ModelConfig, "dropout", [1, -0.1, NAN], "at least 0 and below 1"),
         *((TrainingConfig, name, [0], "at least 1") for name in ("epochs", "minimum_epochs", "patience", "smoothing")),
@@ -78,6 +85,30 @@ def test_without_rotary_positions_a_head_may_be_odd():
     assert ModelConfig(width=34, positions="none").width == 34
 
 
+def test_the_normaliser_is_one_of_a_list():
+    with pytest.raises(InputError, match="model.normaliser must be one of softmax, sparsemax, .* found 'max'"):
+        ModelConfig(normaliser="max")
+
+
+@pytest.mark.parametrize("fields", [{"positions": "linear_bias"}, {"temperature": 0.5}])
+@pytest.mark.parametrize("normaliser", ["linear", "identity"])
+def test_linear_attention_has_no_scores_to_change(normaliser, fields):
+    with pytest.raises(InputError, match=f"must be with scores where there are linear_bias .*, found '{normaliser}'"):
+        ModelConfig(normaliser=normaliser, **fields)
+
+
+def test_a_run_refuses_rotary_positions_under_the_positive_feature_map_along_time():
+    with pytest.raises(InputError, match="model.positions must be 'none' for blocks along time .*, found 'rotary'"):
+        RunConfig(model=ModelConfig(normaliser="linear"))
+    assert RunConfig(model=ModelConfig(normaliser="linear", positions="none")).model.relative
+    assert RunConfig(model=ModelConfig(normaliser="identity")).model.relative
+
+
+def test_a_head_has_the_width_that_it_is_given():
+    assert ModelConfig(width=32, heads=2).head_width == 16
+    assert ModelConfig(width=10, heads=4, key_width=6, value_width=3).head_width == 6
+
+
 @pytest.mark.parametrize("fields", [{"source": "file"}, {"source": "panel"}, {"source": "sample", "path": "x"}])
 def test_a_path_belongs_to_a_file(fields):
     with pytest.raises(InputError, match="data.path must be given for source 'file' or 'panel' and only then, found"):
@@ -91,7 +122,7 @@ def test_a_path_belongs_to_a_file(fields):
         ({"forecasters": ("ridge", "rigde")}, "forecasters must be among zero, .*, both, found 'rigde'"),
         ({"forecasters": ()}, "forecasters must be distinct and not empty"),
         ({"forecasters": ("zero", "zero")}, "forecasters must be distinct"),
-        ({"attention": {"time": ()}, "forecasters": ("time",)}, r"attention.time must be a list of 'time' and 'firm'"),
+        ({"attention": {"time": ()}, "forecasters": ("time",)}, r"attention.time must be a list of 'time', 'firm' and"),
         ({"attention": {"a": ("time", "frim")}, "forecasters": ("a",)}, r"attention.a must be .*'frim'"),
         ({"attention": {"ridge": ("time",)}, "forecasters": ("ridge",)}, "a name no baseline has"),
         ({"attention": {"a-b": ("time",)}, "forecasters": ("a-b",)}, "letters, digits and underscores, found 'a-b'"),

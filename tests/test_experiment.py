@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
-from finattn.blocks import Blocks, Scaling
+from finattn.blocks import Blocks, Scaling, factor_panel
 from finattn.config import BaselinesConfig, RunConfig, TargetConfig, TrainingConfig
 from finattn.errors import InputError
 from finattn.experiment import (
@@ -348,3 +348,31 @@ def test_a_folder_of_other_fits_is_refused(panel, tmp_path):
             change()
     with pytest.raises(InputError, match="at least one forecaster"):
         walk_forward(panel, {}, splits)
+
+
+# -- a reference universe ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def universe(panel):
+    random = np.random.default_rng(4)
+    factors = 0.01 * random.standard_normal((len(panel), 2))
+    return factor_panel(panel.replace(factors=factors, factor_names=["market", "size"]))
+
+
+def test_firms_can_query_a_reference_universe_fold_by_fold(panel, splits, universe, small_model, tmp_path):
+    training = TrainingConfig(epochs=1, minimum_epochs=1)
+    models = {"risk": AttentionForecaster(("time", "reference"), small_model, training)}
+    forecasts = walk_forward(panel, models, splits, TARGET, tmp_path, reference=universe)
+    assert forecasts.models == ("risk",)
+    again = walk_forward(panel, models, splits, TARGET, tmp_path, reference=universe)
+    assert frame(again).equals(frame(forecasts))
+    other = universe.replace(returns=universe.returns + 0.001)
+    for reference in (other, None):
+        with pytest.raises(InputError, match="must hold fits of one panel.*found another reference"):
+            walk_forward(panel, models, splits, TARGET, tmp_path, reference=reference)
+
+
+def test_a_model_of_a_reference_needs_one(panel, splits, small_model):
+    with pytest.raises(InputError, match="axis 'reference' and reference_inputs must be given together"):
+        walk_forward(panel, {"risk": AttentionForecaster(("reference",), small_model)}, splits, TARGET)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from finattn.blocks import Blocks, Scaling
+from finattn.blocks import Blocks, Reference, Scaling
 from finattn.config import ModelConfig, TargetConfig
 from finattn.explain import attention, weights
 from finattn.models import PanelTransformer
@@ -94,3 +94,19 @@ def test_days_before_the_panel_begins_have_no_weight(panel):
     config = ModelConfig(width=8, heads=2, feed_forward=16, lookback=6)
     table = attention(make_models(blocks, ("time",), config), blocks, "time")
     assert (table.loc[table["key"].isin(["3", "4", "5"]), "score"] == 0).all()
+
+
+def test_industry_peers_are_peers_and_reference_firms_are_of_a_kind_of_their_own(panel, small_model):
+    scaling = Scaling.fit(panel, np.arange(200))
+    universe = panel[:, [0, 2, 5]]
+    reference = Reference(universe, Scaling.fit(universe, np.arange(200)))
+    blocks = Blocks(panel, POSITIONS, scaling, TargetConfig(), reference)
+    torch.manual_seed(0)
+    model = PanelTransformer(scaling.width, ("industry", "reference"), small_model, reference.scaling.width).eval()
+    table = attention([model], blocks, "name")
+    assert set(table["kind"]) == {"peer", "reference"}
+    assert set(table.loc[table["kind"] == "reference", "key"]) == set(universe.firms)
+    own = panel.industry[150, :]
+    peers = table[(table["kind"] == "peer") & (table["score"] > 0) & (table["date"] == panel.dates[150])]
+    code = dict(zip(panel.firms, own, strict=True))
+    assert all(code[a] == code[b] or a == b for a, b in zip(peers["firm"], peers["key"], strict=True))

@@ -1,12 +1,16 @@
+import dataclasses
+
 import pytest
 import torch
 
-from finattn.blocks import Block
-from finattn.config import ModelConfig
+from finattn import models
+from finattn.blocks import Block, cut
+from finattn.config import AXES, ModelConfig
 from finattn.errors import InputError
 from finattn.models import PanelTransformer
 
 ALL_AXES = [("time",), ("firm",), ("time", "firm"), ("firm", "time"), ("time", "time"), ("time", "firm", "firm")]
+ALL_AXES += [("industry",), ("time", "industry"), ("neighbours", "time", "reference")]
 
 
 def make_block(days=20, firms=6, inputs=3, warmup=0, seed=0):
@@ -16,27 +20,102 @@ def make_block(days=20, firms=6, inputs=3, warmup=0, seed=0):
     decision[3::4] = True
     empty = torch.zeros(days, firms)
     x = torch.randn(days, firms, inputs, generator=random)
+    industry = torch.randint(0, 3, (days, firms, 2), generator=random).int()
+    reference, seen = torch.randn(days, 4, 2, generator=random), torch.rand(days, 4, generator=random) < 0.8
+    neighbours = torch.rand(firms, firms, generator=random) < 0.6
     return Block(
-        x, observed, empty, observed, empty.int(), decision, torch.arange(days), torch.arange(firms), None, warmup
-    )
+        x, observed, empty, observed, industry, decision, torch.arange(days), torch.arange(firms), reference, warmup,
+        seen, neighbours,
+    )  # fmt: skip
 
 
 def make_model(axes, config, inputs=3):
     torch.manual_seed(0)
-    return PanelTransformer(inputs, axes, config).eval()
+    return PanelTransformer(inputs, axes, config, 2 if "reference" in axes else None).eval()
 
 
 @pytest.mark.parametrize("axes", [(), ("space",), ("time", "firms"), "tf"])
-def test_axes_must_be_time_and_firm(axes):
-    with pytest.raises(InputError, match=r"axes must be a sequence of 'time' and 'firm', found"):
+def test_axes_must_be_known_ones(axes):
+    known = "'time', 'firm', 'industry', 'neighbours', 'reference'"
+    with pytest.raises(InputError, match=rf"axes must be a sequence of {known}, found"):
         PanelTransformer(3, axes)
 
 
-def test_absolute_positions_are_refused(small_model):
+@pytest.mark.parametrize(("axes", "inputs"), [(("reference",), None), (("time", "firm"), 4)])
+def test_a_reference_axis_and_its_inputs_are_given_together(axes, inputs):
+    message = f"axis 'reference' and reference_inputs must be given together, found .* and {inputs}"
+    with pytest.raises(InputError, match=message):
+        PanelTransformer(3, axes, None, inputs)
+
+
+def test_absolute_positions_are_refused():
     config = ModelConfig(width=8, heads=2)
     object.__setattr__(config, "positions", "sinusoidal")
     with pytest.raises(InputError, match="positions along one pass must be relative, .* found 'sinusoidal'"):
         PanelTransformer(3, ("time",), config)
+
+
+@pytest.mark.parametrize(
+    ("axis", "without", "message"),
+    [
+        ("industry", {"industry": torch.zeros(20, 6, 0).int()}, "industry_level must be one of the panel's 0 levels"),
+        ("neighbours", {"neighbours": None}, "axis 'neighbours' needs a neighbourhood, found a block without one"),
+        ("reference", {"reference": None}, "axis 'reference' needs reference tokens, found a block without them"),
+    ],
+)
+def test_a_block_without_what_an_axis_attends_to_is_refused(axis, without, message, small_model):
+    with pytest.raises(InputError, match=message):
+        make_model((axis,), small_model)(make_block()._replace(**without))
+
+
+def test_an_industry_level_that_the_panel_does_not_have_is_refused(small_model):
+    model = make_model(("industry",), dataclasses.replace(small_model, industry_level=2))
+    with pytest.raises(InputError, match="industry_level must be one of the panel's 2 levels, found 2"):
+        model(make_block())
+
+
+def test_the_industry_level_chooses_the_groups(small_model):
+    block = make_block()
+    for level in (0, 1):
+        model = make_model(("industry",), dataclasses.replace(small_model, industry_level=level))
+        code = block.industry[7, :, level]
+        alike = ((code[:, None] == code) & (code > 0)) | (torch.eye(6) > 0)
+        weights = model.attention(block, 0, torch.tensor([7]))[0]
+        assert torch.equal(weights > 0, (alike & block.observed[7]).expand(2, -1, -1))
+
+
+def test_neighbours_of_every_date_may_be_one_matrix_or_one_a_date(small_model):
+    block, model = make_block(), make_model(("time", "neighbours"), small_model)
+    each = block._replace(neighbours=block.neighbours.expand(20, -1, -1))
+    torch.testing.assert_close(model(each), model(block), rtol=0, atol=0, equal_nan=True)
+    later = each._replace(neighbours=torch.cat([each.neighbours[:12], ~each.neighbours[12:]]))
+    scores, others = model(block), model(later)
+    assert torch.equal(others[:12].nan_to_num(), scores[:12].nan_to_num())
+    assert not torch.equal(others[12:].nan_to_num(), scores[12:].nan_to_num())
+
+
+@pytest.mark.parametrize("axes", ALL_AXES)
+@pytest.mark.parametrize(("group", "kept", "threads"), [(1, 2**31, 1), (64, 2**31, 2), (64, 0, 2), (2**20, 0, 1)])
+def test_groups_threads_and_recomputing_change_nothing(axes, group, kept, threads, small_model, monkeypatch):
+    block, model = make_block(), make_model(axes, small_model)
+
+    def values_and_gradients():
+        model.zero_grad()
+        x = block.x.clone().requires_grad_()
+        scores = model(block._replace(x=x))
+        scores.nan_to_num().square().sum().backward()
+        return [scores.detach().nan_to_num(), x.grad, *(p.grad for p in model.parameters())]
+
+    expected = values_and_gradients()
+    monkeypatch.setitem(models.GROUP, "cpu", group)
+    monkeypatch.setattr(models, "KEPT", kept)
+    torch.set_num_threads(threads)
+    try:
+        found = values_and_gradients()
+    finally:
+        torch.set_num_threads(1)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("axes", "warmup"), [(("firm",), 0), (("time",), 4), (("time", "firm", "time"), 8)])
@@ -64,7 +143,8 @@ def test_leaving_out_dates_that_are_not_scored_changes_no_score(axes, small_mode
 @pytest.mark.parametrize("axes", ALL_AXES)
 def test_a_forecast_depends_on_the_warm_up_and_on_nothing_before_it(axes, small_model):
     block, model = make_block(days=30), make_model(axes, small_model)
-    block = block._replace(decision=torch.arange(30) == 25, observed=torch.ones(30, 6) > 0)
+    everyone = torch.ones(30, 6) > 0  # each is its own neighbour, so that none is cut off
+    block = block._replace(decision=torch.arange(30) == 25, observed=everyone, neighbours=everyone[:6])
     x = block.x.clone().requires_grad_()
     model(block._replace(x=x))[25].sum().backward()
     reached = (x.grad.abs().sum(dim=(1, 2)) > 0).nonzero().squeeze(1)
@@ -74,11 +154,13 @@ def test_a_forecast_depends_on_the_warm_up_and_on_nothing_before_it(axes, small_
 @pytest.mark.parametrize("axes", ALL_AXES)
 def test_a_firm_sees_the_others_only_along_firms(axes, small_model):
     block, model = make_block(), make_model(axes, small_model)
-    block = block._replace(decision=torch.arange(20) == 19, observed=torch.ones(20, 6) > 0)
+    everyone = torch.ones(20, 6) > 0
+    block = block._replace(decision=torch.arange(20) == 19, observed=everyone, neighbours=everyone[:6])
+    block = block._replace(industry=torch.ones(20, 6, 2).int())
     x = block.x.clone().requires_grad_()
     model(block._replace(x=x))[19, 2].backward()
     others = x.grad[:, [0, 1, 3, 4, 5]].abs().sum().item()
-    assert (others > 0) == ("firm" in axes)
+    assert (others > 0) == (not {"firm", "industry", "neighbours"}.isdisjoint(axes))
 
 
 def test_weights_are_those_of_evaluation_and_leave_no_graph(small_model):
@@ -116,16 +198,23 @@ def test_positions_tell_days_apart(small_model):
         assert (not torch.allclose(model(block)[4], model(shuffled)[4], atol=1e-6)) == differs
 
 
-def test_a_stream_takes_up_days_in_bounded_memory(small_model):
-    block, model = make_block(days=30), make_model(("time", "time"), small_model)
-    stream = model.stream(block)
-    assert [cache.day for cache in stream._caches] == [30, 30]
-    assert all(cache._held[0].shape[2] == small_model.lookback for cache in stream._caches)
+@pytest.mark.parametrize("axes", ALL_AXES)
+def test_a_model_in_a_block_of_one_day_and_one_firm(axes, small_model):
+    block, model = cut(make_block(days=1, firms=1), slice(None)), make_model(axes, small_model)
+    block = block._replace(observed=torch.ones(1, 1) > 0, decision=torch.ones(1) > 0)
+    assert model(block).isfinite().all()
 
 
-def test_a_stream_can_begin_with_the_first_day(small_model):
+@pytest.mark.parametrize("axis", AXES)
+def test_a_block_in_which_nobody_is_there_gives_no_scores_and_finite_gradients(axis, small_model):
+    block, model = make_block(), make_model((axis,), small_model)
+    block = block._replace(observed=torch.zeros(20, 6) > 0, reference_observed=torch.zeros(20, 4) > 0)
+    scores = model(block)
+    assert scores.isnan().all()
+    scores.nan_to_num().sum().backward()
+    assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
+
+
+def test_a_block_without_decision_dates_gives_no_scores(small_model):
     block, model = make_block(), make_model(("time", "firm"), small_model)
-    stream = model.stream(block._replace(x=block.x[:0], observed=block.observed[:0]))
-    first = stream.advance(block.x[0], block.observed[0])
-    whole = model(block._replace(decision=torch.ones(20) > 0))
-    torch.testing.assert_close(first, whole[0], rtol=1e-5, atol=1e-6, equal_nan=True)
+    assert model(block._replace(decision=torch.zeros(20) > 0)).isnan().all()

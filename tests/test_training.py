@@ -2,6 +2,7 @@ import json
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from finattn.errors import InputError
 from finattn.metrics import rank_information_coefficient
 from finattn.models import PanelTransformer
 from finattn.panel import Panel
-from finattn.training import AttentionForecaster, PanelModule
+from finattn.training import AttentionForecaster, AttentionHistory, PanelModule
 
 TRAIN, VALID, TEST = np.arange(30, 250), np.arange(252, 300), np.arange(302, 410)
 AXES = ("time", "firm")
@@ -223,3 +224,42 @@ def test_a_signal_among_peers_is_learned_along_firms_and_along_them_alone():
     panel = simulated(returns, group[:, :, None])
     along_firms, along_time = (skill(panel, axes, epochs=25) for axes in (("firm",), ("time",)))
     assert min(along_firms) > 0.4 and max(along_time) < min(along_firms) - 0.15
+
+
+# -- how patterns form ------------------------------------------------------------
+
+
+def fitted_with_history(cuts, small_model, path, epochs, history=True):
+    train, valid, *_ = cuts
+    (block,) = valid.at(valid.positions[:3]).cut(4, 10)
+    history = AttentionHistory(block, path, epochs) if history else None
+    config = TrainingConfig(epochs=3, minimum_epochs=3, block=60)
+    return block, AttentionForecaster(AXES, small_model, config, seed=0, history=history).fit(train, valid)
+
+
+def test_the_history_keeps_the_maps_of_chosen_epochs(cuts, small_model, tmp_path):
+    block, _ = fitted_with_history(cuts, small_model, tmp_path / "maps.parquet", (0, 2, 3))
+    table = pd.read_parquet(tmp_path / "maps.parquet")
+    assert list(table.columns) == ["epoch", "layer", "axis", "date", "firm", "head", "key", "weight"]
+    assert table["epoch"].unique().tolist() == [0, 2, 3] and set(table["axis"]) == set(AXES)
+    assert set(table["date"]) == set(block.date[block.scored].tolist())
+    sums = table.groupby(["epoch", "layer", "date", "firm", "head"])["weight"].sum().round(5)
+    assert set(sums) <= {0.0, 1.0} and (sums == 1).any()
+    at = table.set_index(["epoch", "layer", "date", "firm", "head", "key"])["weight"].unstack("epoch")
+    assert (at[0] - at[3]).abs().max() > 1e-4
+
+
+def test_the_history_before_training_is_that_of_the_untrained_model(cuts, small_model, tmp_path):
+    block, _ = fitted_with_history(cuts, small_model, tmp_path / "maps.parquet", (0,))
+    torch.manual_seed(0)
+    model = PanelTransformer(cuts[0].scaling.width, AXES, small_model).eval()
+    table = pd.read_parquet(tmp_path / "maps.parquet")
+    for layer, order in enumerate([["date", "firm", "head", "key"], ["date", "head", "firm", "key"]]):
+        kept = table[table["layer"] == layer].sort_values(order)["weight"]
+        np.testing.assert_array_equal(kept, model.attention(block, layer).numpy().ravel())
+
+
+def test_a_history_changes_no_fit(cuts, small_model, tmp_path):
+    _, watched = fitted_with_history(cuts, small_model, tmp_path / "maps.parquet", None)
+    _, alone = fitted_with_history(cuts, small_model, tmp_path / "maps.parquet", None, history=False)
+    assert states_equal(watched.model.state_dict(), alone.model.state_dict())

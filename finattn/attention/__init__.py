@@ -1,15 +1,33 @@
 """Attention as pure functions, and layers around them; nothing here knows of finance."""
 
+from finattn.attention.band import attend_band, band_weights
 from finattn.attention.cache import TimeCache
-from finattn.attention.functional import attend, attend_band, attention_weights, band_weights
-from finattn.attention.layers import MultiHeadAttention, TransformerBlock
+from finattn.attention.functional import attend, attention_weights
+from finattn.attention.grouped import in_groups
+from finattn.attention.layers import Context, MultiHeadAttention, TransformerBlock
+from finattn.attention.linear import linear_attention, linear_weights
+from finattn.attention.masks import allowed
+from finattn.attention.reading import Summary, TopWeights, heaviest, summarise, top_weights
+from finattn.attention.rollout import through_firms, through_time
 
 __all__ = [
+    "Context",
     "MultiHeadAttention",
+    "Summary",
     "TimeCache",
+    "TopWeights",
     "TransformerBlock",
+    "allowed",
     "attend",
     "attend_band",
     "attention_weights",
     "band_weights",
+    "heaviest",
+    "in_groups",
+    "linear_attention",
+    "linear_weights",
+    "summarise",
+    "through_firms",
+    "through_time",
+    "top_weights",
 ]

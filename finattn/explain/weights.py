@@ -10,6 +10,7 @@ from finattn.blocks import Blocks
 from finattn.models import PanelTransformer
 
 TOP = 500  # peers kept for each firm and date, the heaviest
+KINDS = {"lag": ("time",), "peer": ("firm", "industry", "neighbours"), "reference": ("reference",)}
 
 
 def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> pd.DataFrame:
@@ -25,8 +26,9 @@ def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> 
 
     Returns
     -------
-    Table of date, firm, model, method ("attention"), kind ("lag" or "peer"), key (rows back, or the peer's identifier)
-    and score; the scores of a firm, date and kind sum to one, except that only the heaviest 500 peers are kept.
+    Table of date, firm, model, method ("attention"), kind ("lag", "peer" or "reference"), key (rows back, or the
+    identifier of the peer or of the reference firm) and score; the scores of a firm, date and kind sum to one, except
+    that only the heaviest 500 peers are kept.
 
     Examples
     --------
@@ -41,12 +43,12 @@ def attention(models: Sequence[PanelTransformer], blocks: Blocks, name: str) -> 
     (400, 20.0)
     """
     tables = []
-    for axis, kind in (("time", "lag"), ("firm", "peer")):
-        layers = [i for i, other in enumerate(models[0].axes) if other == axis]
+    for kind, axes in KINDS.items():
+        layers = [i for i, axis in enumerate(models[0].axes) if axis in axes]
         if layers:
             weights = np.mean([_weights(model, blocks, layer) for model in models for layer in layers], axis=0)
-            keys = blocks.panel.firms if kind == "peer" else np.arange(weights.shape[2]).astype(str)
-            most = TOP if kind == "peer" else len(keys)
+            keys = _keys(kind, blocks, weights.shape[2])
+            most = len(keys) if kind == "lag" else TOP
             tables.append(_tidy(weights, blocks, keys, most).assign(kind=kind))
     table = pd.concat(tables, ignore_index=True).assign(model=name, method="attention")
     return table[["date", "firm", "model", "method", "kind", "key", "score"]]
@@ -59,6 +61,12 @@ def _weights(model: PanelTransformer, blocks: Blocks, layer: int) -> np.ndarray:
         weights = model.attention(block, layer, block.scored)
         parts.append(weights.mean(dim=2 if model.axes[layer] == "time" else 1))
     return torch.cat(parts).double().numpy()
+
+
+def _keys(kind: str, blocks: Blocks, lags: int) -> np.ndarray:
+    if kind == "lag":
+        return np.arange(lags).astype(str)
+    return blocks.reference.panel.firms if kind == "reference" and blocks.reference else blocks.panel.firms
 
 
 def _tidy(weights: np.ndarray, blocks: Blocks, keys: np.ndarray, most: int) -> pd.DataFrame:

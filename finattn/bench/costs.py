@@ -1,0 +1,272 @@
+"""What attention costs, before a transformer is chosen: by formula, beside what is measured here.
+
+Letters: n firm, t day of a block, l lookback, w width of all heads together, d = w / heads. Costs are of one date:
+along time the forecasts of n firms, from windows of l days that are encoded again or from one pass in a band; along
+firms the attention of n firms to each other, by softmax or in linear time. Only attention itself counts, forward, in
+float32; a multiply-add is two operations; bytes are what is held at once, and a band holds a block of t days.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from finattn.attention import attend, attend_band, linear_attention
+from finattn.errors import InputError
+
+LIMIT_OPERATIONS, LIMIT_BYTES = 1e12, 4 * 2**30  # what would take more is predicted and not measured
+QUANTITIES = ("operations", "bytes", "seconds", "peak_bytes")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What to measure: every number of firms with every lookback, at one width.
+
+    Raises
+    ------
+    InputError
+        For a size below one, no size, or heads that do not divide the width.
+    """
+
+    firms: Sequence[int] = (100, 1000, 5000)
+    lookback: Sequence[int] = (20, 60, 250)
+    width: int = 64
+    heads: int = 4
+    days: int = 120
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot be measured."""
+        single = {"width": [self.width], "heads": [self.heads], "days": [self.days]}
+        for name, sizes in {"firms": self.firms, "lookback": self.lookback, **single}.items():
+            if not sizes or min(sizes) < 1:
+                raise InputError(f"{name} must be at least 1, found {', '.join(map(str, sizes)) or 'none'}")
+        if self.width % self.heads:
+            raise InputError(f"width must be divisible by heads = {self.heads}, found {self.width}")
+
+
+class Cell(NamedTuple):
+    """One kernel at one size; lookback is 0 along firms, and days count along time alone."""
+
+    kernel: str
+    firms: int
+    lookback: int
+    width: int
+    heads: int
+    days: int
+
+
+class Measured(NamedTuple):
+    """Median seconds of a date, and the peak of memory over what was held before; None where that is not known."""
+
+    seconds: float | None
+    peak_bytes: int | None
+
+
+# -- formulas ---------------------------------------------------------------
+
+
+def windows_operations(cell: Cell) -> float:
+    """Return 4 n l² w: every day of every window attends to its whole window.
+
+    Examples
+    --------
+    >>> windows_operations(Cell("windows", firms=2, lookback=3, width=4, heads=1, days=5))
+    288.0
+    """
+    return 4.0 * cell.firms * cell.lookback**2 * cell.width
+
+
+def windows_bytes(cell: Cell) -> float:
+    """Return 4 · 4 n l w: queries, keys, values and output of each window."""
+    return 16.0 * cell.firms * cell.lookback * cell.width
+
+
+def band_operations(cell: Cell) -> float:
+    """Return 4 n w Σ c (c + p) / t over chunks of c days, each attending to itself and the p days before it.
+
+    c is at most l, and p is l, or l − 1 before the first chunk; so nearly 8 n l w for a long block.
+
+    Examples
+    --------
+    >>> band_operations(Cell("band", firms=1, lookback=2, width=1, heads=1, days=3))  # 4 (2 · 3 + 1 · 3) / 3
+    12.0
+    """
+    return 4.0 * cell.firms * cell.width * sum(chunk * (chunk + before) for chunk, before in _chunks(cell)) / cell.days
+
+
+def band_bytes(cell: Cell) -> float:
+    """Return 4 n w (3 (l − 1 + t) + 2 (c + p) + 2 t): the block's parts, a chunk's keys and values, output twice.
+
+    The output is held in chunks and joined.
+    """
+    chunk = max(chunk + before for chunk, before in _chunks(cell))
+    return 4.0 * cell.firms * cell.width * (3 * (cell.lookback - 1 + cell.days) + 2 * chunk + 2 * cell.days)
+
+
+def softmax_operations(cell: Cell) -> float:
+    """Return 4 n² w: scores, and weights times values.
+
+    Examples
+    --------
+    >>> softmax_operations(Cell("softmax", firms=10, lookback=0, width=4, heads=2, days=1))
+    1600.0
+    """
+    return 4.0 * cell.firms**2 * cell.width
+
+
+def softmax_bytes(cell: Cell) -> float:
+    """Return 4 · 4 n w: queries, keys, values and output; the n² weights are never held."""
+    return 16.0 * cell.firms * cell.width
+
+
+def linear_operations(cell: Cell) -> float:
+    """Return 4 n w d: the sum of keys times values, and queries times that.
+
+    Examples
+    --------
+    >>> linear_operations(Cell("linear", firms=10, lookback=0, width=4, heads=2, days=1))
+    320.0
+    """
+    return 4.0 * cell.firms * cell.width * (cell.width // cell.heads)
+
+
+def linear_bytes(cell: Cell) -> float:
+    """Return 4 (6 n w + d w): queries and keys before and after the feature map, values, output, and the sum."""
+    return 4.0 * cell.width * (6 * cell.firms + cell.width // cell.heads)
+
+
+def _chunks(cell: Cell) -> list[tuple[int, int]]:
+    """Return the days of each chunk of a band and of the one before it."""
+    starts = range(0, cell.days, cell.lookback)
+    return [(min(cell.lookback, cell.days - start), cell.lookback - (start == 0)) for start in starts]
+
+
+# -- measuring --------------------------------------------------------------
+
+
+def _windows(cell: Cell) -> Callable[[], torch.Tensor]:
+    parts = torch.randn(3, cell.firms, cell.heads, cell.lookback, cell.width // cell.heads)
+    return lambda: attend(*parts)
+
+
+def _band(cell: Cell) -> Callable[[], torch.Tensor]:
+    days = cell.lookback - 1 + cell.days
+    query, key, value = torch.randn(3, cell.firms, days, cell.heads, cell.width // cell.heads)
+    observed = torch.ones(cell.firms, days, dtype=torch.bool)
+    return lambda: attend_band(query, key, value, observed, cell.lookback, skip=cell.lookback - 1)
+
+
+def _softmax(cell: Cell) -> Callable[[], torch.Tensor]:
+    parts = torch.randn(3, 1, cell.heads, cell.firms, cell.width // cell.heads)
+    return lambda: attend(*parts)
+
+
+def _linear(cell: Cell) -> Callable[[], torch.Tensor]:
+    parts = torch.randn(3, 1, cell.heads, cell.firms, cell.width // cell.heads)
+    return lambda: linear_attention(*parts)
+
+
+class Kernel(NamedTuple):
+    """A kernel's words, its axis, the size that it is compared along, its formulas, and what makes its call."""
+
+    words: str
+    axis: str
+    by: str
+    operations: Callable[[Cell], float]
+    bytes: Callable[[Cell], float]
+    make: Callable[[Cell], Callable[[], torch.Tensor]]
+
+
+KERNELS = {
+    "softmax": Kernel("Softmax", "firm", "firms", softmax_operations, softmax_bytes, _softmax),
+    "linear": Kernel("Linear", "firm", "firms", linear_operations, linear_bytes, _linear),
+    "windows": Kernel("Windows encoded again", "time", "lookback", windows_operations, windows_bytes, _windows),
+    "band": Kernel("One pass in a band", "time", "lookback", band_operations, band_bytes, _band),
+}
+PAIRS = (("softmax", "linear"), ("windows", "band"))
+
+
+def measure(cell: Cell) -> Measured:
+    """Run a kernel at a size, forward without gradients; the peak is right in a process that has run little else."""
+    make = KERNELS[cell.kernel].make
+    with torch.no_grad():
+        make(cell._replace(firms=2, lookback=min(cell.lookback, 2), days=2))()  # libraries load at their first use
+        before = _peak_bytes()
+        run = make(cell)
+        run()
+        after = _peak_bytes()
+        seconds = statistics.median(_repeat(run)) / (cell.days if cell.kernel == "band" else 1)
+    return Measured(seconds, None if before is None or after is None else after - before)
+
+
+def measure_apart(cell: Cell) -> Measured:
+    """Run `measure` in a fresh process, so that peaks of memory do not mix; one that is killed has measured nothing."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, cell).result()
+        except BrokenProcessPool:
+            return Measured(None, None)
+
+
+def _repeat(run: Callable[[], Any], least: int = 3, most: int = 50, enough: float = 0.5) -> list[float]:
+    """Time a call until the times add up to `enough` seconds."""
+    seconds: list[float] = []
+    while len(seconds) < least or (sum(seconds) < enough and len(seconds) < most):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def _peak_bytes() -> int | None:
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+# -- tables -----------------------------------------------------------------
+
+
+def cells(sizes: Sizes) -> list[Cell]:
+    """Return every kernel at every size: along time at each lookback too."""
+    rest = (sizes.width, sizes.heads, sizes.days)
+    return [
+        Cell(name, firms, lookback, *rest)
+        for name, kernel in KERNELS.items()
+        for lookback in (sorted(set(sizes.lookback)) if kernel.axis == "time" else [0])
+        for firms in sorted(set(sizes.firms))
+    ]
+
+
+def costs(chosen: Iterable[Cell], measured: Callable[[Cell], Measured] = measure_apart) -> pd.DataFrame:
+    """Return a row a cell: its sizes, and of one date operations and bytes by formula, seconds and peak_bytes measured.
+
+    What would take more than a trillion operations or 4 GiB is not run, and has NaN for seconds and peak_bytes.
+
+    Examples
+    --------
+    >>> table = costs(cells(Sizes(firms=[10], lookback=[5])), lambda cell: Measured(0.5, None))
+    >>> table[["kernel", "axis", "operations", "seconds"]].to_numpy().tolist()[0]
+    ['softmax', 'firm', 25600.0, 0.5]
+    """
+    rows = []
+    for cell in chosen:
+        kernel = KERNELS[cell.kernel]
+        operations, held = kernel.operations(cell), kernel.bytes(cell)
+        at_once = operations * (cell.days if cell.kernel == "band" else 1)
+        fits = at_once <= LIMIT_OPERATIONS and held <= LIMIT_BYTES
+        found = measured(cell) if fits else Measured(None, None)
+        rows.append(
+            {"axis": kernel.axis} | cell._asdict() | {"operations": operations, "bytes": held} | found._asdict()
+        )
+    return pd.DataFrame(rows).astype(dict.fromkeys(QUANTITIES, float))

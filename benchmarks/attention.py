@@ -247,9 +247,9 @@ def _parts() -> dict[str, partial]:
     parts = {}
     for suffix, threads in (("", CORES), ("_one_thread", 1)):
         timed = partial(throughput, lookback=60, threads=threads)
-        parts[f"throughput_256{suffix}"] = partial(timed, firms=256, rows=960, rounds=7)
+        parts[f"throughput_256{suffix}"] = partial(timed, firms=256, rows=480, rounds=7)
         parts[f"throughput_1024{suffix}"] = partial(timed, firms=1024, rows=480, rounds=5)
-        share = partial(matmul_share, rows=960, lookback=60, rounds=7, threads=threads, square=2048)
+        share = partial(matmul_share, rows=480, lookback=60, rounds=7, threads=threads, square=2048)
         parts[f"matmul_share_64{suffix}"] = partial(share, firms=256, width=64)
         parts[f"matmul_share_128{suffix}"] = partial(share, firms=64, width=128)
     for lookback, firms in ((20, 256), (60, 256), (250, 64)):

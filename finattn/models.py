@@ -222,6 +222,10 @@ class PanelTransformer(nn.Module):
         """Return a stream that has taken up the block's days and waits for the next one."""
         return Stream(self).take_up(block)
 
+    def embed(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Return the tokens [... d] of inputs [... f]; what stands where nothing is observed is not looked at."""
+        return self.embedding(_known(x, observed))
+
     def score(self, x: Tensor) -> Tensor:
         """Return the scores [...] of tokens [... d] that have passed all blocks."""
         return self.head(self.norm(x)).squeeze(-1)
@@ -243,6 +247,8 @@ class PanelTransformer(nn.Module):
             neighbours = neighbours.expand(len(block.x), -1, -1)
         reference = block.reference if "reference" in self.axes else None
         if reference is not None:
+            if block.reference_observed is not None:
+                reference = _known(reference, block.reference_observed)
             reference = self.reference_embedding(reference)
         return Context(block.observed, group, neighbours, reference, block.reference_observed)
 
@@ -264,7 +270,7 @@ class PanelTransformer(nn.Module):
         along_time = self.axes[first] == "time"
         layers = [self._block(i) for i in range(first, stop)]
         context = self.context(block, along_time)
-        run = _through(self.embedding if first == 0 else None, layers, skips)
+        run = _through(self.embed if first == 0 else None, layers, skips)
         x = x.transpose(0, 1) if along_time else x
         modules = [*layers, self.embedding] if first == 0 else layers
         parameters = [parameter for module in modules for parameter in module.parameters()]
@@ -293,7 +299,7 @@ class PanelTransformer(nn.Module):
         for first, stop in self._runs(0, layer):
             x = self._run(x, block, first, stop, [0] * (stop - first))
         if layer == 0:
-            x = self.embedding(x)
+            x = self.embed(x, block.observed)
         along_time = self.axes[layer] == "time"
         x = self._block(layer).before(x.transpose(0, 1) if along_time else x)
         return x, self.context(block, along_time)
@@ -344,14 +350,19 @@ def gaussian_kernel(characteristics: int, bandwidth: float, slope: float = 1.0) 
     return model.eval()
 
 
+def _known(x: Tensor, observed: Tensor) -> Tensor:
+    """Put zero where nothing is observed: a NaN there would pass through every product that it is masked out of."""
+    return x.masked_fill(~observed[..., None], 0.0)
+
+
 def _through(
-    embedding: nn.Module | None, layers: Sequence[TransformerBlock], skips: Sequence[int]
+    embed: Callable[[Tensor, Tensor], Tensor] | None, layers: Sequence[TransformerBlock], skips: Sequence[int]
 ) -> Callable[..., Tensor]:
     """Return the function that takes a group of rows through some blocks of one axis."""
 
     def run(x: Tensor, *context: Tensor | None) -> Tensor:
         here = Context(*context)  # type: ignore[arg-type]
-        x = x if embedding is None else embedding(x)
+        x = x if embed is None else embed(x, here.observed)
         for layer, skip in zip(layers, skips, strict=True):
             x = layer(x, here, skip)
             if skip:

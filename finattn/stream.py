@@ -96,7 +96,7 @@ class Stream:
         """Take up the days of a block and return the scores of the last one."""
         model, observed = self.model, block.observed
         with torch.no_grad():
-            x = model.embedding(block.x)
+            x = model.embed(block.x, observed)
             above = max(self.caches, default=-1)  # above the last time block the last day is on its own
             for i, layer in enumerate(model.layers):
                 if i in self.caches:

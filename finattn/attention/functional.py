@@ -52,7 +52,7 @@ def attention_weights(
     _check(normaliser, scale, temperature, bias)
     if normaliser in FEATURE_MAPS:
         return linear_weights(query, key, mask, normaliser)
-    scores = query @ key.transpose(-2, -1) * _scale(query, scale, temperature)
+    scores = (query * _scale(query, scale, temperature)) @ key.transpose(-2, -1)
     return normalise(scores if bias is None else scores + bias, mask, normaliser)
 
 
@@ -98,6 +98,8 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
         seen = bias.to(query.dtype).masked_fill(~seen, -torch.inf)
     seen = _with_axes(seen, query.ndim)
     output = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+    if empty.device.type == "cpu" and not bool(empty.any()):  # spares a pass; elsewhere asking would cost more
+        return output
     return output.masked_fill(empty, 0.0)
 
 

@@ -1,8 +1,9 @@
 """What attention costs: training throughput, share of the machine's peak, memory for 20,000 firms, one new day.
 
 ``python -m benchmarks.attention`` measures everything, each part in a process of its own so that peaks of memory and
-numbers of threads do not mix, and writes results/attention.json; ``--quick`` runs everything small and writes nothing.
-What is compared is timed in turn, in one process, over several rounds; medians are kept beside every raw time.
+numbers of threads do not mix, and writes results/attention.json and the README's section; ``--quick`` runs
+everything small and writes nothing. What is compared is timed in turn, in one process, over several rounds; medians
+are kept beside every raw time.
 
 Letters: w width, f feed-forward, l lookback, n firms. A multiply-add is two operations.
 """
@@ -33,6 +34,7 @@ HEAD_WIDTH = 16
 BATCHES = (32, 64, 128, 256, 512)
 QUICK = {"firms": 48, "rows": 24, "lookback": 6, "rounds": 2, "square": 128, "windows": 64}  # upper limits of --quick
 TIME = ("time", "time")
+MARKERS = ("<!-- attention: written by python -m benchmarks.attention -->", "<!-- end of attention -->")
 DIFFERENCE = (
     "Two stacked bands of `lookback` days, causal, see 2 (lookback - 1) days back; the encoder sees its window of "
     "`lookback` days and no more, and inside it each day sees later ones too. Only scored firm-days are counted for "
@@ -259,7 +261,7 @@ def _parts() -> dict[str, partial]:
     parts["top_peers_20000_memory"] = partial(top_peers_memory, firms=20_000)
     parts["top_peers_20000_time"] = partial(top_peers_time, firms=20_000, rounds=3)
     for name, axes in (("stream_5000", TIME), ("stream_5000_firm", (*TIME, "firm"))):
-        parts[name] = partial(stream, axes=axes, firms=5_000, lookback=60, rounds=5)
+        parts[name] = partial(stream, axes=axes, firms=5_000, lookback=60, rounds=9)
     return parts
 
 
@@ -274,6 +276,47 @@ FIGURES = {
     "top_peers_20000_time_ratio": ("top_peers_20000_time", "ratio"),
     "stream_ratio_5000": ("stream_5000", "ratio"),
 }
+
+
+def readme_section(results: dict[str, Any]) -> str:
+    """Write the README's costs from a results file's content; no number stands there that is not in the file."""
+    parts, figures = results["details"]["parts"], results["figures"]
+
+    def ratio(part: str) -> str:
+        return f"{parts[part]['ratio']:.0f}"
+
+    curve = ", ".join(f"{days} at {ratio(f'curve_{days}')}" for days in (20, 60, 250))
+    shares = [
+        f"{parts[f'matmul_share_{width}{suffix}']['share']:.0%}"
+        for width in (64, 128)
+        for suffix in ("_one_thread", "")
+    ]
+    threads = parts["matmul_share_64"]["threads"]
+    alone, mixed = parts["stream_5000"], parts["stream_5000_firm"]
+    rows = [
+        ("training, firm-days a second against windows encoded again, 256 firms",
+         f"{ratio('throughput_256')} times ({ratio('throughput_256_one_thread')} in one thread)"),
+        ("the same with 1,024 firms",
+         f"{ratio('throughput_1024')} times ({ratio('throughput_1024_one_thread')} in one thread)"),
+        ("the same by lookback (64 firms at 250)", f"{curve} times"),
+        ("share of the matrix product's speed in training, useful operations: width 64",
+         f"{shares[0]} in one thread, {shares[1]} in {threads}"),
+        ("the same at width 128", f"{shares[2]} in one thread, {shares[3]} in {threads}"),
+        ("20,000 firms on one date, forward and backward, peak", f"{figures['firms_20000_peak_gib'] * 1024:.0f} MiB"),
+        ("the exact 20 heaviest peers of all 20,000",
+         f"{figures['top_peers_20000_peak_gib'] * 1024:.0f} MiB, {parts['top_peers_20000_time']['ratio']:.1f} times "
+         "the forward pass"),
+        ("one new day of 5,000 firms by stream, against a pass over the last 60 rows (over all that a forecast needs)",
+         f"{alone['lookback']['ratio']:.0f} times ({alone['all']['ratio']:.0f})"),
+        ("the same with a block along firms on top; share of the ratio of operations",
+         f"{mixed['lookback']['ratio']:.1f} times; {mixed['lookback']['share_reached']:.0%}"),
+    ]  # fmt: skip
+    table = "\n".join(f"| {what} | {found} |" for what, found in rows)
+    return (
+        f"| what (two time blocks, width 64, 4 heads, lookback 60) | measured |\n|---|---|\n{table}\n\n"
+        f"{DIFFERENCE}\n\nMedians, {results['machine']}; commit {results['commit']}, {results['date']}, "
+        f"`{results['command']}`."
+    )
 
 
 # -- running them -----------------------------------------------------------
@@ -314,7 +357,9 @@ def main() -> None:
         print(f"{name:<30}{value:>12.4g}")
     if not given.quick:
         details = {"difference": DIFFERENCE, "torch": torch.__version__, "parts": parts}
-        print(results_file.write("attention", figures, details))
+        path = results_file.write("attention", figures, details)
+        results_file.into_readme(MARKERS, readme_section(json.loads(path.read_text())))
+        print(path)
 
 
 if __name__ == "__main__":

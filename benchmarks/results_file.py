@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from finattn.storage import write_json
+from finattn.storage import atomic_file, write_json
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -30,6 +30,15 @@ def write(name: str, figures: dict[str, float], details: Any) -> Path:
         },
     )
     return path
+
+
+def into_readme(markers: tuple[str, str], section: str) -> None:
+    """Put a section between its markers in README.md."""
+    path = FOLDER.parents[1] / "README.md"
+    before, rest = path.read_text(encoding="utf-8").split(markers[0])
+    after = rest.split(markers[1])[1]
+    with atomic_file(path) as temporary:
+        temporary.write_text(f"{before}{markers[0]}\n{section}\n{markers[1]}{after}", encoding="utf-8")
 
 
 def machine() -> str:

@@ -20,7 +20,6 @@ import pandas as pd
 from benchmarks import results_file
 from finattn.evaluation import portfolio_summary, primary
 from finattn.forecasts import Forecasts
-from finattn.storage import atomic_file
 
 ROOT = Path(__file__).parents[1]
 MARKERS = ("<!-- results: written by python -m benchmarks.sp500 -->", "<!-- end of results -->")
@@ -117,16 +116,6 @@ def _pm(row: dict[str, Any], digits: int, scale: float = 1.0) -> str:
     return estimate if row["standard_error"] is None else f"{estimate} ± {row['standard_error'] * scale:.{digits}f}"
 
 
-def update_readme(results: dict[str, Any]) -> None:
-    """Put the section between its markers in README.md."""
-    path = ROOT / "README.md"
-    before, rest = path.read_text(encoding="utf-8").split(MARKERS[0])
-    after = rest.split(MARKERS[1])[1]
-    with atomic_file(path) as temporary:
-        text = f"{before}{MARKERS[0]}\n{readme_section(results)}\n{MARKERS[1]}{after}"
-        temporary.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Measure, write, and print the section."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,7 +123,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     path = results_file.write("sp500", demo(runs), full())
     results = json.loads(path.read_text())
-    update_readme(results)
+    results_file.into_readme(MARKERS, readme_section(results))
     print(readme_section(results))
 
 

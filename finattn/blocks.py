@@ -117,7 +117,7 @@ class Blocks:
     ------
     InputError
         For positions that are empty, out of order or outside the panel, a reference on other dates, and neighbours of
-        another shape.
+        another shape or kind.
 
     Examples
     --------
@@ -144,6 +144,8 @@ class Blocks:
                 f"positions must be increasing rows of the panel's {len(panel)}, found {len(positions)}"
                 + (f" from {positions[0]} to {positions[-1]}" if len(positions) else "")
             )
+        if reference is not None and not isinstance(reference, Reference):
+            raise InputError(f"a reference must be Reference(panel, scaling), found a {type(reference).__name__}")
         if reference is not None and not np.array_equal(reference.panel.dates, panel.dates):
             raise InputError(
                 f"a reference must have the panel's {len(panel)} dates, found {len(reference.panel)} or other ones"
@@ -151,6 +153,8 @@ class Blocks:
         shapes = ((panel.shape[1],) * 2, (len(panel), *(panel.shape[1],) * 2))
         if neighbours is not None and np.shape(neighbours) not in shapes:
             raise InputError(f"neighbours must have shape {shapes[0]} or {shapes[1]}, found {np.shape(neighbours)}")
+        if neighbours is not None and np.asarray(neighbours).dtype != bool:
+            raise InputError(f"neighbours must be true or false, found {np.asarray(neighbours).dtype}")
         self.panel, self.positions, self.scaling, self.target = panel, positions, scaling, target
         self.reference, self.neighbours = reference, neighbours
 

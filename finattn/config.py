@@ -177,10 +177,12 @@ class TrainingConfig:
 
     Parameters
     ----------
-    seeds : one fit each; their forecasts are averaged. block : scored rows of a training block.
+    seeds : one fit each; their forecasts are averaged (a forecaster of one's own has one seed).
+    block : scored rows of a training block.
     epochs, minimum_epochs, patience : early stopping on the validation rank IC, averaged over `smoothing` epochs:
         `patience` epochs without a better one, counted from `minimum_epochs` on.
-    learning_rate, weight_decay : of AdamW. threads : of the processor; 0 leaves torch's choice.
+    learning_rate, weight_decay : of AdamW. threads : of the processor, set by a run (`finattn run`),
+        not by a forecaster of one's own; 0 leaves torch's choice.
     """
 
     seeds: tuple[int, ...] = (0,)

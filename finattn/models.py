@@ -1,7 +1,9 @@
 """The one model: attention over a panel along both of its axes."""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast, overload
 
 import torch
@@ -25,8 +27,18 @@ from finattn.config import AXES, Axis, ModelConfig
 from finattn.errors import InputError
 from finattn.stream import Stream
 
-GROUP = {"cpu": 2**20, "other": 2**26}  # numbers in a group's tokens: small enough for a cache, or for a GPU's memory
-KEPT = 2**31  # bytes of activations that training holds before it rather computes them again
+GROUP = {"cpu": 2**19, "other": 2**26}  # numbers in a group's tokens: small enough for a cache, or for a GPU's memory
+
+
+def _memory() -> int:
+    """Return the bytes of this machine's memory; 8 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):
+        return 2**33
+
+
+KEPT = min(2**33, _memory() // 4)  # bytes of activations that training holds before it rather computes them again
 
 
 class PanelTransformer(nn.Module):
@@ -93,21 +105,25 @@ class PanelTransformer(nn.Module):
         above = max((i + 1 for i, axis in enumerate(self.axes) if axis == "time"), default=0)
         for first, stop in self._runs(0, above):
             skips = [after - before for before, after in itertools.pairwise(starts[first : stop + 1])]
-            x = self._run(x, cut(block, slice(starts[first], None)), first, stop, skips)
-        x, block = x[rows - starts[above]], cut(block, rows)
+            x = self._run(x, cut(block, slice(starts[first], None)), first, stop, skips, scored=True)
+        x, block = _some(x, rows - starts[above]), cut(block, rows)
         for first, stop in self._runs(above, len(self.axes)):
-            x = self._run(x, block, first, stop, [0] * (stop - first))
-        found = self.score(x).masked_fill(~block.observed, torch.nan)
+            x = self._run(x, block, first, stop, [0] * (stop - first), scored=True)
+        found = x.masked_fill(~block.observed, torch.nan)
         return scores.index_copy(0, rows + span.start, found.to(scores.dtype))
 
     @overload
-    def attention(self, block: Block, layer: int, dates: Tensor | None = None, top_k: None = None) -> Tensor: ...
+    def attention(
+        self, block: Block, layer: int, dates: Tensor | Sequence[int] | None = None, top_k: None = None
+    ) -> Tensor: ...
 
     @overload
-    def attention(self, block: Block, layer: int, dates: Tensor | None = None, *, top_k: int) -> TopWeights: ...
+    def attention(
+        self, block: Block, layer: int, dates: Tensor | Sequence[int] | None = None, *, top_k: int
+    ) -> TopWeights: ...
 
     def attention(
-        self, block: Block, layer: int, dates: Tensor | None = None, top_k: int | None = None
+        self, block: Block, layer: int, dates: Tensor | Sequence[int] | None = None, top_k: int | None = None
     ) -> Tensor | TopWeights:
         """Return one block's attention weights at some dates, recomputed without gradients, before dropout.
 
@@ -119,15 +135,25 @@ class PanelTransformer(nn.Module):
 
         Returns
         -------
-        Dense [t' n h l] along time, lag 0 the day itself, or [t' h n m] across firms; rows sum to one, or to zero.
-        With `top_k`, `TopWeights` of shapes [t' n h k] or [t' h n k], whose keys are lags or firms; the logarithm of
-        the sum of exponentials is given across firms.
+        Dense [t' n h l] along time, lag 0 the day itself, or [t' h n m] across firms; rows sum to one, or to zero
+        (with normaliser "identity", which has a sign, to anything). With `top_k`, `TopWeights` of shapes [t' n h k] or
+        [t' h n k], k at most the number of keys, whose keys are lags or firms; the logarithm of the sum of exponentials
+        is given across firms.
+
+        Raises
+        ------
+        InputError
+            For a layer, dates or `top_k` outside their range, and `top_k` with weights that have a sign.
         """
-        dates = block.scored if dates is None else dates
-        with torch.no_grad():
+        if top_k is not None:
+            self._check_shares()
+            if top_k < 1:
+                raise InputError(f"top_k must be at least 1, found {top_k}")
+        axis, dates = self._axis(layer), self._dates(block, dates)
+        with self._reading():
             x, context = self._below(block, layer)
             attention = self._attention(layer)
-            if self.axes[layer] == "time" or top_k is None:
+            if axis == "time" or top_k is None:
                 weights = attention.weights(x, context, dates)
                 return weights if top_k is None else heaviest(weights, top_k)
             parts = []
@@ -137,7 +163,7 @@ class PanelTransformer(nn.Module):
                 parts.append(one)
             return TopWeights(*(torch.stack(columns) for columns in zip(*parts, strict=True)))
 
-    def summary(self, block: Block, layer: int, dates: Tensor | None = None) -> Summary:
+    def summary(self, block: Block, layer: int, dates: Tensor | Sequence[int] | None = None) -> Summary:
         """Return what one block's weights across firms add up to, exact without the dense matrix.
 
         Returns
@@ -145,13 +171,13 @@ class PanelTransformer(nn.Module):
         `Summary` of shapes [t' h n], with mass on the own industry at each level of `Block.industry` [t' g h n].
         For blocks along time see `lags`.
         """
-        if self.axes[layer] == "time":
+        axis, dates = self._axis(layer), self._dates(block, dates)
+        if axis == "time":
             raise InputError(f"a summary across firms needs such a block, found layer {layer} along time; see lags")
         self._check_shares()
-        dates = block.scored if dates is None else dates
-        with torch.no_grad():
+        with self._reading():
             x, context = self._below(block, layer)
-            attention, itself = self._attention(layer), self.axes[layer] != "reference"
+            attention, itself = self._attention(layer), axis != "reference"
             parts = []
             for row in dates:
                 query, key, mask = attention.scored(x, context, row[None])
@@ -161,17 +187,17 @@ class PanelTransformer(nn.Module):
                 parts.append(summarise(query[0], key[0], _of(mask), groups, key_groups, *kind))
             return Summary(*(torch.stack(columns) for columns in zip(*parts, strict=True)))
 
-    def lags(self, block: Block, layer: int, dates: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def lags(self, block: Block, layer: int, dates: Tensor | Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """Return the mean lag [t' n h] in rows, NaN where nothing is seen, and the mass by lag [t' h l].
 
         The mass is averaged over the firms that see anything; a few dates are held at a time.
         """
-        if self.axes[layer] != "time":
-            raise InputError(f"lags need a block along time, found layer {layer} along {self.axes[layer]!r}")
+        axis, dates = self._axis(layer), self._dates(block, dates)
+        if axis != "time":
+            raise InputError(f"lags need a block along time, found layer {layer} along {axis!r}")
         self._check_shares()
-        dates = block.scored if dates is None else dates
         means, masses = [], []
-        with torch.no_grad():
+        with self._reading():
             x, context = self._below(block, layer)
             for some in dates.split(8):
                 weights = self._attention(layer).weights(x, context, some)
@@ -186,18 +212,19 @@ class PanelTransformer(nn.Module):
 
         Parameters
         ----------
-        date : row of the block. firms : target columns i; memory grows with i · rows reached · n.
+        date : row of the block. firms : target columns i, one or several; memory grows with i · rows reached · n.
 
         Returns
         -------
         Shares [i l m]: of target i's forecast at `date`, on firm m, l rows back; they sum to one. Heads are averaged,
-        and each block counts half as residual; sums over l give peers, over m days.
+        and each block counts half as residual, where it has one; sums over l give peers, over m days.
         """
         self._check_shares()
         if "reference" in self.axes:
             raise InputError("rollout stays within the panel, found a block along 'reference'")
         days, count = block.observed.shape
-        targets = torch.as_tensor(firms, dtype=torch.long, device=block.x.device)
+        targets = torch.as_tensor(firms, dtype=torch.long, device=block.x.device).reshape(-1)
+        kept = 0.5 if self.config.residual else 0.0
         if not 0 <= date < days or (len(targets) and not (0 <= targets.min() and targets.max() < count)):
             raise InputError(
                 f"rollout needs a row of {days} and columns of {count}, found {date} and {targets.tolist()}"
@@ -213,9 +240,9 @@ class PanelTransformer(nn.Module):
             rows = torch.arange(0 if along_time else reached, days, device=block.x.device)
             weights = self.attention(block, layer, rows)
             if along_time:
-                rolled = through_time(rolled, weights.mean(2))
+                rolled = through_time(rolled, weights.mean(2), kept)
             else:
-                rolled[:, reached:] = through_firms(rolled[:, reached:], weights.mean(1))
+                rolled[:, reached:] = through_firms(rolled[:, reached:], weights.mean(1), kept)
         return rolled.flip(1)
 
     def stream(self, block: Block) -> Stream:
@@ -265,14 +292,20 @@ class PanelTransformer(nn.Module):
             places = list(run)
             yield places[0], places[-1] + 1
 
-    def _run(self, x: Tensor, block: Block, first: int, stop: int, skips: Sequence[int]) -> Tensor:
-        """Take x [t n d], or the inputs [t n f] below the first block, through a run of blocks."""
+    def _run(
+        self, x: Tensor, block: Block, first: int, stop: int, skips: Sequence[int], scored: bool = False
+    ) -> Tensor:
+        """Take x [t n d], or the inputs [t n f] below the first block, through a run of blocks.
+
+        Returns tokens [t n d], or, if `scored` and these are the last blocks, their scores [t n].
+        """
         along_time = self.axes[first] == "time"
         layers = [self._block(i) for i in range(first, stop)]
         context = self.context(block, along_time)
-        run = _through(self.embed if first == 0 else None, layers, skips)
+        below, above = first == 0, scored and stop == len(self.axes)
+        run = _through(self.embed if below else None, layers, skips, self.score if above else None)
         x = x.transpose(0, 1) if along_time else x
-        modules = [*layers, self.embedding] if first == 0 else layers
+        modules = [*layers, *[self.embedding] * below, *[self.norm, self.head] * above]
         parameters = [parameter for module in modules for parameter in module.parameters()]
         tokens = x.shape[1] * self.config.width
         size = max(1, GROUP["cpu" if x.device.type == "cpu" else "other"] // tokens)
@@ -285,6 +318,32 @@ class PanelTransformer(nn.Module):
         if self.config.normaliser == "identity":
             raise InputError("summaries need weights that are shares, found normaliser 'identity', whose have a sign")
 
+    def _axis(self, layer: int) -> Axis:
+        if not 0 <= layer < len(self.axes):
+            raise InputError(f"layer must be from 0 to {len(self.axes) - 1}, found {layer}")
+        return self.axes[layer]
+
+    def _dates(self, block: Block, dates: Tensor | Sequence[int] | None) -> Tensor:
+        """Return the rows to read, by default those scored."""
+        rows = block.scored if dates is None else torch.as_tensor(dates, device=block.x.device)
+        days = len(block.x)
+        if rows.ndim != 1 or not len(rows) or rows.dtype not in (torch.int32, torch.int64):
+            raise InputError(f"dates must be at least one row number of the block, found {rows.tolist()}")
+        if rows.min() < 0 or rows.max() >= days:
+            raise InputError(f"dates must be rows of the block's {days}, found {rows.min()} to {rows.max()}")
+        return rows
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Read without gradients and without dropout, also where the caller trains or is in inference mode."""
+        training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode(False), torch.no_grad():  # threads write in place, which inference would forbid
+                yield
+        finally:
+            self.train(training)
+
     def _block(self, layer: int) -> TransformerBlock:
         return cast(TransformerBlock, self.layers[layer])
 
@@ -293,8 +352,6 @@ class PanelTransformer(nn.Module):
 
     def _below(self, block: Block, layer: int) -> tuple[Tensor, Context]:
         """Return all rows of a block as the attention of one layer sees them, batch first, and their context."""
-        if not 0 <= layer < len(self.axes):
-            raise InputError(f"layer must be from 0 to {len(self.axes) - 1}, found {layer}")
         x = block.x
         for first, stop in self._runs(0, layer):
             x = self._run(x, block, first, stop, [0] * (stop - first))
@@ -356,7 +413,10 @@ def _known(x: Tensor, observed: Tensor) -> Tensor:
 
 
 def _through(
-    embed: Callable[[Tensor, Tensor], Tensor] | None, layers: Sequence[TransformerBlock], skips: Sequence[int]
+    embed: Callable[[Tensor, Tensor], Tensor] | None,
+    layers: Sequence[TransformerBlock],
+    skips: Sequence[int],
+    score: Callable[[Tensor], Tensor] | None,
 ) -> Callable[..., Tensor]:
     """Return the function that takes a group of rows through some blocks of one axis."""
 
@@ -367,9 +427,14 @@ def _through(
             x = layer(x, here, skip)
             if skip:
                 here = here._replace(observed=here.observed[:, skip:])
-        return x
+        return x if score is None else score(x)
 
     return run
+
+
+def _some(x: Tensor, rows: Tensor) -> Tensor:
+    """Return some rows, without a copy where they are all."""
+    return x if len(rows) == len(x) else x[rows]
 
 
 def _of(mask: Callable[[slice], Tensor | None]) -> Callable[[slice], Tensor | None]:

@@ -29,16 +29,15 @@ class Stream:
     Parameters
     ----------
     model : set to evaluation mode, and not to be trained further meanwhile.
+
+    Attributes
+    ----------
+    day : number of days taken up.
     """
 
     def __init__(self, model: "PanelTransformer") -> None:
-        self.model = model.eval()
+        self.model, self.day = model.eval(), 0
         self.caches = {i: TimeCache(model.lookback) for i, axis in enumerate(model.axes) if axis == "time"}
-
-    @property
-    def day(self) -> int:
-        """Number of days taken up."""
-        return next((cache.day for cache in self.caches.values()), 0)
 
     def take_up(self, block: Block) -> Self:
         """Take up the days of a block, all at once; afterwards one day at a time."""
@@ -47,6 +46,7 @@ class Stream:
         if len(block.x):
             with self._in_all_or_none():
                 self._advance(block)
+            self.day += len(block.x)
         return self
 
     def advance(
@@ -67,17 +67,24 @@ class Stream:
         """
         firms = len(observed)
         held = next((len(cache.observed) for cache in self.caches.values() if cache.day), firms)
-        if held != firms or x.shape[0] != firms:
-            raise InputError(f"a day must have the stream's {held} firms, found {x.shape[0]} and {firms}")
+        shape = (held, self.model.embedding.in_features)
+        if x.shape != shape or observed.shape != shape[:1] or observed.dtype != torch.bool:
+            raise InputError(
+                f"a day must have x of shape {shape} and observed (bool) of {shape[:1]}, found {tuple(x.shape)} and "
+                f"{tuple(observed.shape)} ({observed.dtype})"
+            )
         empty = observed.new_zeros(1, firms)
         groups = observed.new_zeros(firms, 0).int() if industry is None else industry
         day = Block(
-            x[None], observed[None], empty.float(), empty, groups[None], observed.new_ones(1), empty[:, :1].long(),
-            torch.arange(firms), None if reference is None else reference[None], 0,
+            x[None].to(self.model.head.weight.dtype), observed[None], empty.float(), empty, groups[None],
+            observed.new_ones(1), empty[:, 0].long(), torch.arange(firms),
+            None if reference is None else reference[None], 0,
             None if reference_observed is None else reference_observed[None], neighbours,
         )  # fmt: skip
         with self._in_all_or_none():
-            return self._advance(day)
+            scores = self._advance(day)
+        self.day += 1
+        return scores
 
     @contextmanager
     def _in_all_or_none(self) -> Iterator[None]:
@@ -95,7 +102,7 @@ class Stream:
     def _advance(self, block: Block) -> Tensor:
         """Take up the days of a block and return the scores of the last one."""
         model, observed = self.model, block.observed
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():  # a cache made in inference mode could be written only there
             x = model.embed(block.x, observed)
             above = max(self.caches, default=-1)  # above the last time block the last day is on its own
             for i, layer in enumerate(model.layers):
@@ -118,13 +125,12 @@ class Stream:
 
     def save(self, path: str | Path) -> None:
         """Write the caches as one safetensors file, whole or not at all."""
-        tensors, days = {}, {}
+        tensors = {}
         for i, cache in self.caches.items():
             for name in ("keys", "values", "observed"):
                 tensors[f"{i}.{name}"] = getattr(cache, name).contiguous()
-            days[f"{i}.day"] = str(cache.day)
         with atomic_file(Path(path)) as temporary:
-            save_file(tensors, temporary, {"model": fingerprint(self.model), **days})
+            save_file(tensors, temporary, {"model": fingerprint(self.model), "day": str(self.day)})
 
     @classmethod
     def load(cls, path: str | Path, model: "PanelTransformer") -> Self:
@@ -139,26 +145,28 @@ class Stream:
         try:
             with safe_open(path, "pt") as file:
                 held = file.metadata() or {}
-                if held.get("model") != fingerprint(model):
-                    raise InputError(f"{path}: must hold a stream of this very model, found one of another model")
+                if held["model"] != fingerprint(model):
+                    raise ValueError("it is of another model, or of other parameters")
+                stream.day = int(held["day"])
                 for i, cache in stream.caches.items():
-                    cache.day = int(held[f"{i}.day"])
+                    cache.day = stream.day
                     for name in ("keys", "values", "observed"):
                         setattr(cache, name, file.get_tensor(f"{i}.{name}"))
-                    _check(cache, model, stream.day)
+                    _check(cache, model)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: must hold a saved stream: {' '.join(str(error).split())}") from None
+            problem = " ".join(str(error).split())
+            raise InputError(f"{path}: must hold a stream of this very model, saved: {problem}") from None
         return stream
 
 
-def _check(cache: TimeCache, model: "PanelTransformer", day: int) -> None:
+def _check(cache: TimeCache, model: "PanelTransformer") -> None:
     """Refuse what `TimeCache.add` would not have made."""
-    if cache.day != day or day < 0:
-        raise ValueError(f"its layers must be at one day, found {day} and {cache.day}")
+    if cache.day < 0:
+        raise ValueError(f"its day must not be negative, found {cache.day}")
     config, firms = model.config, len(cache.observed)
     rows, value_width = (firms, config.heads, model.lookback), config.value_width or config.width // config.heads
     shapes = (*rows, config.head_width), (*rows, value_width), (firms, model.lookback)
-    expected = shapes if day else ((0,),) * 3
+    expected = shapes if cache.day else ((0,),) * 3
     found = tuple(tuple(part.shape) for part in (cache.keys, cache.values, cache.observed))
     if found != expected:
         raise ValueError(f"its keys, values and observed must have shapes {expected}, found {found}")

@@ -99,7 +99,8 @@ class AttentionHistory(lightning.Callback):
     ----------
     block : fixed; its scored dates are kept. Choose few: weights are dense.
     path : Parquet file of epoch (0 before training), layer, axis, head, date (days since 1970), firm (column), key (lag
-        or column) and weight; written anew, whole, at every epoch kept.
+        or column) and weight; written anew, whole, at every epoch kept, and by
+        every fit: it serves one fit, and of `walk_forward` the last fold stays.
     epochs : to keep; None keeps all.
     """
 
@@ -119,8 +120,6 @@ class AttentionHistory(lightning.Callback):
     def _keep(self, epoch: int, model: PanelTransformer) -> None:
         if self.epochs is not None and epoch not in self.epochs:
             return
-        training = model.training
-        model.eval()
         device = next(model.parameters()).device
         block = Block._make(x.to(device) if isinstance(x, torch.Tensor) else x for x in self.block)
         for layer, axis in enumerate(model.axes):
@@ -130,7 +129,6 @@ class AttentionHistory(lightning.Callback):
             places["date"] = block.date[block.scored].cpu().numpy()[places["date"]]
             table = pd.DataFrame({"epoch": epoch, "layer": layer, "axis": axis} | places)
             self._tables.append(table.assign(weight=weights.numpy().ravel()))
-        model.train(training)
         with atomic_file(self.path) as temporary:
             pd.concat(self._tables, ignore_index=True).to_parquet(temporary, index=False)
 
@@ -140,7 +138,7 @@ class AttentionForecaster:
 
     Parameters
     ----------
-    axes : of the model's blocks, bottom first. model, training : sizes, and how to fit.
+    axes : of the model's blocks, bottom first. model, training : sizes, and how to fit (seeds and threads are a run's).
     seed : of the parameters, the dropout and the order of blocks. Two fits with one seed on one processor are equal to
         the last bit. progress : called after each epoch. history : keeps attention weights as training goes on.
     """
@@ -202,19 +200,21 @@ class AttentionForecaster:
 
     def predict(self, blocks: Blocks) -> np.ndarray:
         """Return scores (p, n), NaN where a firm is not observed."""
+        if not hasattr(self, "model"):
+            raise InputError("a forecaster must be fitted before it forecasts, found one that is not")
         with torch.no_grad():
             parts = [self.model(b)[b.scored] for b in blocks.cut(self.model.warmup, self.training.block)]
         return torch.cat(parts).double().numpy()
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the fitted parameters as `model.safetensors`."""
-        save_file(self.model.state_dict(), folder / "model.safetensors")
+        save_file(self.model.state_dict(), Path(folder) / "model.safetensors")
 
-    def load(self, folder: Path, inputs: int, reference_inputs: int | None = None) -> Self:
+    def load(self, folder: str | Path, inputs: int, reference_inputs: int | None = None) -> Self:
         """Take up parameters that `save` wrote, for `inputs` columns of `Block.x` (and of `Block.reference`)."""
         self.model = self._new(inputs, reference_inputs)
         try:
-            self.model.load_state_dict(load_file(folder / "model.safetensors"))
+            self.model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
         except (OSError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{folder}: must hold parameters of this model: {' '.join(str(error).split())}") from None
         self.model.eval()

@@ -178,6 +178,16 @@ def test_an_error_in_the_backward_pass_reaches_the_caller_and_leaves_the_threads
     assert torch.get_num_threads() == threads
 
 
+def test_what_is_computed_again_is_computed_in_the_precision_of_the_first_time(threads):
+    x, weight = normal(6, 4), normal(4, 4, seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = in_groups(lambda x: x @ weight, [x], [weight], 2, False, False)
+        expected = x @ weight
+    assert output.dtype == torch.bfloat16
+    gradients = torch.autograd.grad(output.float().sum(), [x, weight])
+    assert_close(gradients, torch.autograd.grad(expected.float().sum(), [x, weight]), 1e-2)
+
+
 def test_a_second_derivative_is_refused(threads):
     x = normal(6, 2)
     output = in_groups(lambda x: x**3, [x], [], 2, False, True)

@@ -194,7 +194,8 @@ def test_the_models_log_sum_of_exponentials_is_that_of_its_masked_scores():
     query, key, _ = attention.query_key_value(x).split(8, -1)
     query, key = (part.unflatten(-1, (2, 4)).transpose(0, 1) for part in (query, key))
     scores = (query @ key.transpose(1, 2) / 2).masked_fill(~block.observed[11], -torch.inf)
-    close(found, scores.logsumexp(-1).detach())
+    there = block.observed[11]  # what stands on an absent firm is not looked at
+    close(found[:, there], scores.logsumexp(-1)[:, there].detach())
 
 
 @pytest.mark.parametrize("axes", STACKS)
@@ -241,13 +242,69 @@ def test_lags_where_nothing_is_seen_are_unknown_and_weigh_nothing():
 def test_a_layer_that_the_model_does_not_have_is_refused(layer):
     with pytest.raises(InputError, match=f"layer must be from 0 to 1, found {layer}"):
         make_model(("time", "firm"), CONFIG).attention(make_block(), layer)
+    for read in ("summary", "lags"):
+        with pytest.raises(InputError, match=f"layer must be from 0 to 1, found {layer}"):
+            getattr(make_model(("time", "firm"), CONFIG), read)(make_block(), layer)
+
+
+@pytest.mark.parametrize(
+    ("dates", "message"),
+    [
+        ([20], "rows of the block's 20, found 20 to 20"),
+        ([3, -1], "rows of the block's 20, found -1 to 3"),
+        ([], "at least one row number of the block, found \\[\\]"),
+        ([True, False], "at least one row number of the block, found \\[True, False\\]"),
+        ([[3]], "at least one row number of the block, found \\[\\[3\\]\\]"),
+    ],
+)
+def test_dates_that_the_block_does_not_have_are_refused(dates, message):
+    model, block = make_model(("time", "firm"), CONFIG), make_block()
+    reads = (lambda d: model.attention(block, 1, d), lambda d: model.summary(block, 1, d))
+    for read in (*reads, lambda d: model.lags(block, 0, d)):
+        with pytest.raises(InputError, match=f"dates must be {message}"):
+            read(dates)
+
+
+def test_dates_may_be_a_list():
+    model, block = make_model(("time", "firm"), CONFIG), make_block()
+    assert torch.equal(model.attention(block, 1, [3, 5]), model.attention(block, 1, torch.tensor([3, 5])))
+
+
+def test_no_heaviest_weight_is_refused():
+    with pytest.raises(InputError, match="top_k must be at least 1, found 0"):
+        make_model(("firm",), CONFIG).attention(make_block(), 0, top_k=0)
+
+
+def test_a_model_in_training_is_read_without_dropout_and_goes_on_training():
+    model, block = make_model(("time", "firm"), ModelConfig(**{**vars(CONFIG), "dropout": 0.5})), make_block()
+    expected = model.attention(block, 1), model.lags(block, 0)[0]
+    model.train()
+    close(model.attention(block, 1), expected[0], 0)
+    close(model.lags(block, 0)[0], expected[1], 0)
+    assert model.training and model.layers[0].training
+
+
+def test_weights_can_be_read_in_inference_mode(monkeypatch):
+    monkeypatch.setattr("finattn.attention.reading.CELLS", 1)
+    torch.set_num_threads(2)
+    model, block = make_model(("time", "firm"), CONFIG), make_block()
+    reads = (lambda: model.attention(block, 1, top_k=2), lambda: model.summary(block, 1), lambda: model.lags(block, 0))
+    try:
+        for read in reads:
+            expected = read()
+            with torch.inference_mode():
+                found = read()
+            for one, other in zip(found, expected, strict=True):
+                close(one, other, 0)
+    finally:
+        torch.set_num_threads(1)
 
 
 # -- rollout ------------------------------------------------------------
 
 
 def dense_rollout(model, block, date, firms):
-    """The product of (I + A) / 2 of all blocks, over every day and firm of a block as one flat set of states."""
+    """The product of (I + A) / 2 (A without residual) of all blocks, over all days and firms as one set of states."""
     days, count = block.observed.shape
     product = torch.eye(days * count, dtype=torch.float64)
     for layer, axis in enumerate(model.axes):
@@ -264,7 +321,7 @@ def dense_rollout(model, block, date, firms):
                 else:
                     step[day, firm, day] = row
         flat = step.reshape(days * count, -1)
-        product = (torch.eye(days * count) + flat) / 2 @ product
+        product = ((torch.eye(days * count) + flat) / 2 if model.config.residual else flat) @ product
     return product.reshape(days, count, days, count)[date, firms].flip(1)[:, days - 1 - date :].float()
 
 
@@ -272,10 +329,12 @@ def dense_rollout(model, block, date, firms):
     "axes", [("time",), ("firm",), ("time", "firm"), ("neighbours", "time", "industry"), ("time", "firm", "time")]
 )
 @pytest.mark.parametrize("date", [0, 2, 9])
-@pytest.mark.parametrize("normaliser", ["softmax", "sparsemax"])
-def test_rollout_equals_the_product_over_all_days_and_firms(axes, date, normaliser):
+@pytest.mark.parametrize(("normaliser", "residual"), [("softmax", True), ("sparsemax", True), ("softmax", False)])
+def test_rollout_equals_the_product_over_all_days_and_firms(axes, date, normaliser, residual):
     block = make_block(days=10, firms=4)
-    model = make_model(axes, ModelConfig(**{**vars(CONFIG), "lookback": 3, "normaliser": normaliser}))
+    model = make_model(
+        axes, ModelConfig(**{**vars(CONFIG), "lookback": 3, "normaliser": normaliser, "residual": residual})
+    )
     found, firms = model.rollout(block, date, [2, 0]), [2, 0]
     expected = dense_rollout(model, block, date, firms)
     reached = found.shape[1]
@@ -283,6 +342,7 @@ def test_rollout_equals_the_product_over_all_days_and_firms(axes, date, normalis
     close(found, expected[:, :reached])
     assert (expected[:, reached:] == 0).all()
     close(found.sum((1, 2)), torch.ones(2))
+    close(model.rollout(block, date, 2), found[:1])
 
 
 def test_rollout_of_no_firm_is_empty_and_stays_within_the_panel():
@@ -300,7 +360,8 @@ def test_rollout_refuses_what_is_not_in_the_block(date, firms):
 
 def test_weights_with_a_sign_are_no_shares():
     model, block = make_model(("time", "firm"), ModelConfig(**{**vars(CONFIG), "normaliser": "identity"})), make_block()
-    for read in (lambda: model.rollout(block, 9, [0]), lambda: model.summary(block, 1), lambda: model.lags(block, 0)):
+    summaries = lambda: model.summary(block, 1), lambda: model.lags(block, 0)  # noqa: E731
+    for read in (*summaries, lambda: model.rollout(block, 9, [0]), lambda: model.attention(block, 1, top_k=2)):
         with pytest.raises(InputError, match="weights that are shares, found normaliser 'identity', whose have a sign"):
             read()
 

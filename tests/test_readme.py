@@ -18,11 +18,12 @@ def test_the_python_example_is_fifteen_lines_and_runs(capsys):
     assert "rank" not in printed and "attention" in printed and "sic_kernel" in printed
 
 
-def test_every_result_comes_from_the_results_file():
-    sp500 = pytest.importorskip("benchmarks.sp500")
-    results = json.loads((ROOT / "benchmarks/results/sp500.json").read_text())
-    section = README.split(sp500.MARKERS[0])[1].split(sp500.MARKERS[1])[0].strip()
-    assert section == sp500.readme_section(results)
+@pytest.mark.parametrize("name", ["sp500", "attention"])
+def test_every_result_comes_from_the_results_file(name):
+    benchmark = pytest.importorskip(f"benchmarks.{name}")
+    results = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+    section = README.split(benchmark.MARKERS[0])[1].split(benchmark.MARKERS[1])[0].strip()
+    assert section == benchmark.readme_section(results)
 
 
 def test_the_file_tree_names_every_module_and_nothing_else():

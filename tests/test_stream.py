@@ -1,6 +1,7 @@
 """A stream of days equals the full pass, whatever happens in it, and can be put away and taken up again."""
 
 import dataclasses
+import re
 
 import pytest
 import safetensors.torch
@@ -58,7 +59,7 @@ def test_a_block_and_then_days_equal_the_full_pass(axes, first):
     stream, expected = model.stream(cut(block, slice(0, first))), full_pass(model, block)
     for day in range(first, 30):
         same(advance(stream, block, day), expected[day])
-    assert stream.day == (30 if "time" in axes else 0)
+    assert stream.day == 30
 
 
 @pytest.mark.parametrize("days", [1, 4, 5, 6, 21])
@@ -128,10 +129,54 @@ def test_a_block_after_days_is_refused():
 def test_a_day_with_another_number_of_firms_is_refused(inputs, seen):
     block, model = make_block(), make_model(("time", "firm"), CONFIG)
     stream = model.stream(cut(block, slice(0, 7)))
-    message = f"a day must have the stream's 6 firms, found {inputs} and {seen}"
-    with pytest.raises(InputError, match=message):
+    message = f"a day must have x of shape (6, 3) and observed (bool) of (6,), found ({inputs}, 3) and ({seen},)"
+    with pytest.raises(InputError, match=re.escape(message)):
         stream.advance(torch.randn(inputs, 3), torch.ones(seen) > 0)
     same(advance(stream, block, 7), full_pass(model, block)[7])
+
+
+def test_a_day_of_other_inputs_or_of_numbers_for_observed_is_refused():
+    stream = make_model(("time",), CONFIG).stream(make_block())
+    for x, observed in ((torch.ones(6, 4), torch.ones(6) > 0), (torch.ones(6, 3), torch.ones(6))):
+        with pytest.raises(InputError, match="a day must have x of shape"):
+            stream.advance(x, observed)
+    assert stream.day == 20
+
+
+def test_inputs_of_double_precision_are_taken():
+    block, model = make_block(), make_model(("time", "firm"), CONFIG)
+    stream = model.stream(cut(block, slice(0, 19)))
+    same(stream.advance(block.x[19].double(), block.observed[19]), full_pass(model, block)[19])
+
+
+def test_days_are_counted_without_a_block_along_time_too(tmp_path):
+    block, model = make_block(), make_model(("firm",), CONFIG)
+    stream = model.stream(cut(block, slice(0, 7)))
+    advance(stream, block, 7)
+    stream.save(tmp_path / "stream.safetensors")
+    assert stream.day == Stream.load(tmp_path / "stream.safetensors", model).day == 8
+
+
+def test_a_stream_begun_in_inference_mode_goes_on_outside_it_and_the_other_way_round():
+    block, model = make_block(), make_model(("time", "firm"), CONFIG)
+    with torch.inference_mode():
+        stream = model.stream(cut(block, slice(0, 7)))
+    same(advance(stream, block, 7), full_pass(model, block)[7])
+    with torch.inference_mode():
+        same(advance(stream, block, 8), full_pass(model, block)[8])
+
+
+@pytest.mark.parametrize("axes", STACKS)
+def test_not_a_number_where_nothing_is_observed_spoils_nothing(axes):
+    block, model = gappy_block(), make_model(axes, CONFIG)
+    x = block.x.masked_fill(~block.observed[..., None], torch.nan)
+    reference = block.reference.masked_fill(~block.reference_observed[..., None], torch.inf)
+    spoiled = block._replace(x=x, reference=reference)
+    torch.testing.assert_close(full_pass(model, spoiled), full_pass(model, block), rtol=0, atol=0, equal_nan=True)
+    streams = [model.stream(cut(one, slice(0, 12))) for one in (block, spoiled)]
+    for day in range(12, 30):
+        found, expected = advance(streams[1], spoiled, day), advance(streams[0], block, day)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +243,7 @@ def test_the_file_holds_plain_tensors_and_no_pickle(saved):
     _, model, stream, path = saved
     with safe_open(path, "pt") as file:  # the format has no code in it
         assert sorted(file.keys()) == [f"{i}.{name}" for i in (0, 2) for name in ("keys", "observed", "values")]
-        assert file.metadata() == {"model": fingerprint(model), "0.day": "13", "2.day": "13"}
+        assert file.metadata() == {"model": fingerprint(model), "day": "13"}
     assert not path.read_bytes().startswith((b"PK", b"\x80"))
 
 
@@ -217,7 +262,7 @@ def another_model(change):
 @pytest.mark.parametrize("change", ["parameters", "axes", {"temperature": 2.0}, {"lookback": 6}, {"own_firm": False}])
 def test_the_stream_of_another_model_is_refused(saved, change):
     *_, path = saved
-    with pytest.raises(InputError, match="must hold a stream of this very model, found one of another model"):
+    with pytest.raises(InputError, match="must hold a stream of this very model, saved: "):
         Stream.load(path, another_model(change))
 
 
@@ -240,19 +285,19 @@ def spoiled(kind, path):
         del tensors["2.values"]
         safetensors.torch.save_file(tensors, path, notes)
     elif kind == "without its day":
-        del notes["2.day"]
+        del notes["day"]
         safetensors.torch.save_file(tensors, path, notes)
     elif kind == "with a day that is no number":
-        safetensors.torch.save_file(tensors, path, notes | {"0.day": "Monday"})
-    elif kind == "with days that differ":
-        safetensors.torch.save_file(tensors, path, notes | {"0.day": "12"})
+        safetensors.torch.save_file(tensors, path, notes | {"day": "Monday"})
+    elif kind == "with a negative day":
+        safetensors.torch.save_file(tensors, path, notes | {"day": "-1"})
     elif kind == "with a tensor of another shape":
         safetensors.torch.save_file(tensors | {"0.keys": tensors["0.keys"][:, :, :3].contiguous()}, path, notes)
 
 
 DAMAGES = [
     "missing", "empty", "cut short", "cut in its header", "of another format", "without a tensor", "without its day",
-    "with a day that is no number", "with days that differ", "with a tensor of another shape",
+    "with a day that is no number", "with a negative day", "with a tensor of another shape",
 ]  # fmt: skip
 
 
@@ -260,7 +305,9 @@ DAMAGES = [
 def test_a_damaged_file_is_refused_with_one_error_and_the_stream_goes_on(saved, kind):
     block, model, stream, path = saved
     spoiled(kind, path)
-    with pytest.raises(InputError, match=r"stream\.safetensors: must hold a saved stream: ") as caught:
+    with pytest.raises(
+        InputError, match=r"stream\.safetensors: must hold a stream of this very model, saved: "
+    ) as caught:
         Stream.load(path, model)
     assert "\n" not in str(caught.value)
     same(advance(stream, block, 13), full_pass(model, block)[13])
@@ -271,7 +318,7 @@ def test_a_damaged_file_is_refused_with_one_error_and_the_stream_goes_on(saved, 
 def test_a_file_of_other_tensors_is_refused(saved):
     _, model, _, path = saved
     safetensors.torch.save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(InputError, match="must hold a stream of this very model, found one of another model"):
+    with pytest.raises(InputError, match="must hold a stream of this very model, saved: "):
         Stream.load(path, model)
 
 

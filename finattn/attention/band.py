@@ -3,6 +3,8 @@
 Letters: n sequence, t query, s key, h head, d and e dimension, l lag.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ def attend_band(
     """Attend from each day to the observed days among the last `lookback`, its own included.
 
     Exact by blocked attention: the sequence is cut into chunks of `lookback` days, and each attends to itself and the
-    chunk before it, which hold every day that its band reaches. Work and memory grow with t · lookback.
+    days before it that its band reaches. Work and memory grow with t · lookback.
 
     Parameters
     ----------
@@ -46,21 +48,21 @@ def attend_band(
     [0.5, 1.5, 2.5, 3.5]
     """
     length, heads = query.shape[1], query.shape[2]
-    sizes = [skip] * bool(skip) + [min(lookback, length - start) for start in range(skip, length, lookback)]
-    queries, keys, values, seen = (x.split(sizes, 1) for x in (query, key, value, observed))
+    starts = range(skip, length, lookback)
+    sizes = [min(lookback, length - start) for start in starts]
+    spans = [(max(0, start - lookback + 1), start + size) for start, size in zip(starts, sizes, strict=True)]
+    queries = query[:, skip:].split(sizes, 1)
+    keys, values = _Windows.apply(key, spans), _Windows.apply(value, spans)
     complete = bool(observed.all())  # then one mask serves all sequences
     outputs = []
-    for place in range(bool(skip), len(sizes)):
-        reach = slice(max(0, place - 1), place + 1)  # keys: this chunk and the one before
-        parts = (queries[place], torch.cat(keys[reach], 1), torch.cat(values[reach], 1))
-        offset = parts[1].shape[1] - sizes[place]
-        here = None if complete else torch.cat(seen[reach], 1)[:, None]
+    for part, key, value, size, span in zip(queries, keys, values, sizes, spans, strict=True):
+        reach = span[1] - span[0]
+        here = None if complete else observed[:, None, span[0] : span[1]]
         mask = allowed(
-            sizes[place], offset + sizes[place], offset=offset, causal=True, lookback=lookback, observed=here,
-            device=query.device,
-        )  # fmt: skip
-        bias = _bias(heads, sizes[place], offset, query) if biased else None
-        outputs.append(_attend(*parts, mask, normaliser, temperature, bias))
+            size, reach, offset=reach - size, causal=True, lookback=lookback, observed=here, device=query.device
+        )
+        bias = _bias(heads, size, reach - size, query) if biased else None
+        outputs.append(_attend(part, key, value, mask, normaliser, temperature, bias))
     return torch.cat(outputs, 1)
 
 
@@ -93,6 +95,25 @@ def band_weights(
     mask = (observed[:, days].transpose(0, 1) & inside[:, None])[:, :, None, None]
     bias = linear_bias(query.shape[2], lags).to(query)[:, None] if biased else None
     return attention_weights(queries, keys, mask, normaliser, temperature=temperature, bias=bias).squeeze(-2)
+
+
+class _Windows(torch.autograd.Function):
+    """Views of overlapping spans of days; their gradients are summed in one pass, where slices would make one each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spans: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+        ctx.spans, ctx.shape = spans, x.shape
+        return tuple(x[:, start:stop] for start, stop in spans)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total, done = gradients[0].new_empty(ctx.shape), ctx.spans[0][0]
+        total[:, :done] = 0.0
+        for (start, stop), gradient in zip(ctx.spans, gradients, strict=True):
+            total[:, start:done] += gradient[:, : done - start]
+            total[:, done:stop] = gradient[:, done - start :]
+            done = stop
+        return total, None
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *options: object) -> Tensor:

@@ -73,6 +73,8 @@ class _Grouped(torch.autograd.Function):
         ctx.count, ctx.parameters = count, tensors[count:]
         ctx.save_for_backward(*(x for x in inputs if x is not None))
         ctx.given = [x is not None for x in inputs]
+        ctx.device = next(x.device.type for x in inputs if x is not None)
+        ctx.autocast = {"enabled": torch.is_autocast_enabled(ctx.device), "dtype": torch.get_autocast_dtype(ctx.device)}
         return torch.cat([output.detach() for _, output in parts])
 
     @staticmethod
@@ -110,9 +112,10 @@ def _tracked(run: Run, group: Inputs, wanted: Sequence[bool]) -> tuple[Inputs, T
 
 
 def _again(ctx: Any, group: Inputs, place: int) -> tuple[Inputs, Tensor]:
-    """Run a group as it ran before, with the same random draws."""
+    """Run a group as it ran before, with the same random draws and in the same precision."""
     state, (devices, device_states) = ctx.states[place] if ctx.random else (None, ([], []))
-    with torch.enable_grad(), torch.random.fork_rng(devices=devices, enabled=ctx.random):
+    fork = torch.random.fork_rng(devices=devices, enabled=ctx.random)
+    with torch.enable_grad(), fork, torch.autocast(ctx.device, **ctx.autocast):
         if ctx.random:
             torch.set_rng_state(state)
             set_device_states(devices, device_states)

@@ -126,7 +126,9 @@ class MultiHeadAttention(nn.Module):
         """Return query, key [b s h d] and value [b s h e], rotated along time; of reference tokens key [b m h d]."""
         if self.axis == "reference":
             if context.reference is None:
-                raise InputError("axis 'reference' needs reference tokens, found a block without them")
+                raise InputError(
+                    "axis 'reference' needs reference tokens, found a block without them; see walk_forward(reference=)"
+                )
             query = self.query(x)
             key, value = self.key_value(context.reference).split(self.parts[1:], -1)
         elif self.config.tied:

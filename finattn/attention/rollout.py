@@ -1,14 +1,14 @@
 """Attention rollout (Abnar and Zuidema 2020) along both axes: how much of each firm's each day a forecast draws on.
 
-Each block is read as half residual, half attention averaged over heads; rolling multiplies the blocks from the top
-down. Letters: i target, t day, n and m firm, l lag.
+Each block keeps a share as its residual, by default half, and gives the rest to attention averaged over heads;
+rolling multiplies the blocks from the top down. Letters: i target, t day, n and m firm, l lag.
 """
 
 import torch
 from torch import Tensor
 
 
-def through_firms(rolled: Tensor, weights: Tensor) -> Tensor:
+def through_firms(rolled: Tensor, weights: Tensor, kept: float = 0.5) -> Tensor:
     """Take shares [i t n] one block down through attention across firms with weights [t n m].
 
     Examples
@@ -16,10 +16,11 @@ def through_firms(rolled: Tensor, weights: Tensor) -> Tensor:
     >>> through_firms(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).tolist()
     [[[0.5, 0.5]]]
     """
-    return (rolled + torch.einsum("itn,tnm->itm", rolled, _filled(weights, torch.eye(weights.shape[-1])))) / 2
+    moved = torch.einsum("itn,tnm->itm", rolled, _filled(weights, torch.eye(weights.shape[-1])))
+    return kept * rolled + (1 - kept) * moved
 
 
-def through_time(rolled: Tensor, weights: Tensor) -> Tensor:
+def through_time(rolled: Tensor, weights: Tensor, kept: float = 0.5) -> Tensor:
     """Take shares [i t n] one block down through attention along time with weights [t n l].
 
     Examples
@@ -34,7 +35,7 @@ def through_time(rolled: Tensor, weights: Tensor) -> Tensor:
     moved = torch.zeros_like(rolled)
     for lag in range(min(lags, days)):
         moved[:, : days - lag] += rolled[:, lag:] * weights[lag:, :, lag]
-    return (rolled + moved) / 2
+    return kept * rolled + (1 - kept) * moved
 
 
 def _filled(weights: Tensor, itself: Tensor) -> Tensor:

@@ -240,8 +240,7 @@ def stream(axes: tuple[str, ...], firms: int, lookback: int, rounds: int) -> dic
         measured = statistics.median(seconds[name]) / statistics.median(seconds["stream"])
         formula = ratio_of_operations(axes, firms, 64, lookback, len(block.x))
         result[name] = {"ratio": measured, "operations_ratio": formula, "share_reached": measured / formula}
-    milder = result["lookback"]["ratio"]
-    return {"ratio": milder, **result, "seconds": seconds}
+    return {"ratio": result["all"]["ratio"], **result, "seconds": seconds}  # of equal forecasts
 
 
 def _parts() -> dict[str, partial]:
@@ -306,10 +305,11 @@ def readme_section(results: dict[str, Any]) -> str:
         ("the exact 20 heaviest peers of all 20,000",
          f"{figures['top_peers_20000_peak_gib'] * 1024:.0f} MiB, {parts['top_peers_20000_time']['ratio']:.1f} times "
          "the forward pass"),
-        ("one new day of 5,000 firms by stream, against a pass over the last 60 rows (over all that a forecast needs)",
-         f"{alone['lookback']['ratio']:.0f} times ({alone['all']['ratio']:.0f})"),
+        ("one new day of 5,000 firms by stream, against a pass over all rows it needs (over the last 60)",
+         f"{alone['all']['ratio']:.0f} times ({alone['lookback']['ratio']:.0f})"),
         ("the same with a block along firms on top; share of the ratio of operations",
-         f"{mixed['lookback']['ratio']:.1f} times; {mixed['lookback']['share_reached']:.0%}"),
+         f"{mixed['all']['ratio']:.1f} times, {mixed['all']['share_reached']:.0%} "
+         f"({mixed['lookback']['ratio']:.1f}, {mixed['lookback']['share_reached']:.0%})"),
     ]  # fmt: skip
     table = "\n".join(f"| {what} | {found} |" for what, found in rows)
     return (

@@ -19,6 +19,7 @@ from finattn.config import AXES, Axis, ModelConfig
 from finattn.errors import InputError
 
 CELLS = 2**24  # entries of a mask or of weights held at once
+FIRMS = 1000  # of a new day at once: their weights stay in the processor's cache
 
 
 class Context(NamedTuple):
@@ -117,10 +118,13 @@ class MultiHeadAttention(nn.Module):
         """Attend from new days x [n t d] with observed [n t] to the cache, which takes them up; output of the last."""
         query, key, value = self.project(x, Context(observed), cache.day)
         cache.add(key, value, observed)
-        mask = None if bool(cache.observed.all()) else cache.observed[:, None, None]
         bias = linear_bias(self.heads, cache.lags()).to(x)[:, None] if self.biased else None
-        weights = attention_weights(query[:, -1:].transpose(1, 2), cache.keys, mask, **self._kind, bias=bias)
-        return self._merge((weights @ cache.values).transpose(1, 2))
+        complete, outputs = bool(cache.observed.all()), []
+        parts = (query[:, -1:].transpose(1, 2), cache.keys, cache.values, cache.observed[:, None, None])
+        for last, keys, values, seen in zip(*(part.split(FIRMS) for part in parts), strict=True):
+            weights = attention_weights(last, keys, None if complete else seen, **self._kind, bias=bias)
+            outputs.append(weights @ values)
+        return self._merge(torch.cat(outputs).transpose(1, 2))
 
     def project(self, x: Tensor, context: Context, first_day: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key [b s h d] and value [b s h e], rotated along time; of reference tokens key [b m h d]."""

@@ -1,4 +1,7 @@
-"""The one model: attention over a panel along both of its axes."""
+"""The one model: attention over a panel along both of its axes.
+
+Importing this calls `keep_freed_memory`, which holds for the whole process.
+"""
 
 import itertools
 import os
@@ -17,6 +20,7 @@ from finattn.attention import (
     TransformerBlock,
     heaviest,
     in_groups,
+    keep_freed_memory,
     summarise,
     through_firms,
     through_time,
@@ -26,6 +30,8 @@ from finattn.blocks import Block, cut
 from finattn.config import AXES, Axis, ModelConfig
 from finattn.errors import InputError
 from finattn.stream import Stream
+
+keep_freed_memory()
 
 GROUP = {"cpu": 2**19, "other": 2**26}  # numbers in a group's tokens: small enough for a cache, or for a GPU's memory
 
@@ -310,8 +316,9 @@ class PanelTransformer(nn.Module):
         tokens = x.shape[1] * self.config.width
         size = max(1, GROUP["cpu" if x.device.type == "cpu" else "other"] // tokens)
         random = self.training and self.config.dropout > 0
-        keep = x.shape[0] * tokens * 4 * 14 * len(layers) < KEPT
-        x = in_groups(run, [x, *context], parameters, size, random, keep)
+        weights = self.config.heads * (self.lookback + 20) if along_time else 0  # 20 more days that a chunk reaches
+        kept = x.shape[0] * x.shape[1] * (14 * self.config.width + weights) * len(layers)
+        x = in_groups(run, [x, *context], parameters, size, random, keep=4 * kept < KEPT)
         return x.transpose(0, 1) if along_time else x
 
     def _check_shares(self) -> None:

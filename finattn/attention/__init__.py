@@ -1,9 +1,10 @@
 """Attention as pure functions, and layers around them; nothing here knows of finance."""
 
 from finattn.attention.band import attend_band, band_weights
+from finattn.attention.blocked import Packed, attend_packed
 from finattn.attention.cache import TimeCache
 from finattn.attention.functional import attend, attention_weights
-from finattn.attention.grouped import in_groups
+from finattn.attention.grouped import in_groups, keep_freed_memory
 from finattn.attention.layers import Context, MultiHeadAttention, TransformerBlock
 from finattn.attention.linear import linear_attention, linear_weights
 from finattn.attention.masks import allowed
@@ -13,6 +14,7 @@ from finattn.attention.rollout import through_firms, through_time
 __all__ = [
     "Context",
     "MultiHeadAttention",
+    "Packed",
     "Summary",
     "TimeCache",
     "TopWeights",
@@ -20,10 +22,12 @@ __all__ = [
     "allowed",
     "attend",
     "attend_band",
+    "attend_packed",
     "attention_weights",
     "band_weights",
     "heaviest",
     "in_groups",
+    "keep_freed_memory",
     "linear_attention",
     "linear_weights",
     "summarise",

@@ -24,15 +24,30 @@ def rotate(x: Tensor, position: Tensor, base: float = 10_000.0) -> Tensor:
     >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([torch.pi / 2])).round(decimals=3).abs().tolist()
     [[0.0, 1.0]]
     """
-    width = x.shape[-1]
+    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    turn = turns(position, x.shape[-1], base).to(x.device, wide.dtype.to_complex())
+    return torch.view_as_real(_as_complex(wide) * turn).flatten(-2).to(x.dtype)
+
+
+def turns(position: Tensor, width: int, base: float = 10_000.0) -> Tensor:
+    """Return the complex numbers [t d/2], double precision, by which `rotate` multiplies.
+
+    Raises
+    ------
+    InputError
+        For an odd d.
+
+    Examples
+    --------
+    >>> turns(torch.tensor([0, 1]), width=2).angle().flatten().tolist()
+    [0.0, 1.0]
+    """
     if width % 2:
         raise InputError(f"rotary positions need an even width, found {width}")
     # Angles in double precision on the processor: not every accelerator has it.
     rate = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angle = position.cpu().double()[:, None] * rate
-    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    turn = torch.polar(torch.ones_like(angle), angle).to(x.device, wide.dtype.to_complex())
-    return torch.view_as_real(_as_complex(wide) * turn).flatten(-2).to(x.dtype)
+    return torch.polar(torch.ones_like(angle), angle)
 
 
 def _as_complex(x: Tensor) -> Tensor:

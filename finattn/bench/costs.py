@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from finattn.attention import attend, attend_band, linear_attention
+from finattn.attention import Packed, attend, attend_packed, linear_attention
+from finattn.attention.blocked import Cut
 from finattn.errors import InputError
 
 LIMIT_OPERATIONS, LIMIT_BYTES = 1e12, 4 * 2**30  # what would take more is predicted and not measured
@@ -90,25 +91,29 @@ def windows_bytes(cell: Cell) -> float:
 
 
 def band_operations(cell: Cell) -> float:
-    """Return 4 n w Σ c (c + p) / t over chunks of c days, each attending to itself and the p days before it.
+    """Return 4 n w r (l + c − 1) / t: r rows, in chunks of c queries that reach l + c − 1 days each (`attend_packed`).
 
-    c is at most l, and p is l, or l − 1 before the first chunk; so nearly 8 n l w for a long block.
+    c is 16 to 31, and r is what it takes to fill up the block's l − 1 + t days: nearly 4 n w (l + 20) for a long block.
 
     Examples
     --------
-    >>> band_operations(Cell("band", firms=1, lookback=2, width=1, heads=1, days=3))  # 4 (2 · 3 + 1 · 3) / 3
-    12.0
+    >>> cell = Cell("band", firms=1, lookback=60, width=1, heads=1, days=21)  # 4 chunks of 21 that reach 80 days
+    >>> band_operations(cell)
+    1280.0
     """
-    return 4.0 * cell.firms * cell.width * sum(chunk * (chunk + before) for chunk, before in _chunks(cell)) / cell.days
+    cut = _cut(cell)
+    return 4.0 * cell.firms * cell.width * cut.chunks * cut.size * cut.reach / cell.days
 
 
 def band_bytes(cell: Cell) -> float:
-    """Return 4 n w (3 (l − 1 + t) + 2 (c + p) + 2 t): the block's parts, a chunk's keys and values, output twice.
+    """Return 4 n w (3 (l − 1 + t) + 2 t) + 4 n' r (3 w + h (l + c − 1)): inputs, output twice, and n' firms at once.
 
-    The output is held in chunks and joined.
+    The output is held in parts and joined; of the firms at once, rows and weights are held.
     """
-    chunk = max(chunk + before for chunk, before in _chunks(cell))
-    return 4.0 * cell.firms * cell.width * (3 * (cell.lookback - 1 + cell.days) + 2 * chunk + 2 * cell.days)
+    cut = _cut(cell)
+    rows, firms = cut.chunks * cut.size, min(cell.firms, cut.firms)
+    whole = cell.firms * cell.width * (3 * cut.days + 2 * cell.days)
+    return 4.0 * (whole + firms * rows * (3 * cell.width + cell.heads * cut.reach))
 
 
 def softmax_operations(cell: Cell) -> float:
@@ -143,10 +148,9 @@ def linear_bytes(cell: Cell) -> float:
     return 4.0 * cell.width * (6 * cell.firms + cell.width // cell.heads)
 
 
-def _chunks(cell: Cell) -> list[tuple[int, int]]:
-    """Return the days of each chunk of a band and of the one before it."""
-    starts = range(0, cell.days, cell.lookback)
-    return [(min(cell.lookback, cell.days - start), cell.lookback - (start == 0)) for start in starts]
+def _cut(cell: Cell) -> Cut:
+    """Return how a block is cut whose forecasts need the l − 1 days before it."""
+    return Cut(days=cell.lookback - 1 + cell.days, skip=cell.lookback - 1, lookback=cell.lookback)
 
 
 # -- measuring --------------------------------------------------------------
@@ -158,10 +162,9 @@ def _windows(cell: Cell) -> Callable[[], torch.Tensor]:
 
 
 def _band(cell: Cell) -> Callable[[], torch.Tensor]:
-    days = cell.lookback - 1 + cell.days
-    query, key, value = torch.randn(3, cell.firms, days, cell.heads, cell.width // cell.heads)
-    observed = torch.ones(cell.firms, days, dtype=torch.bool)
-    return lambda: attend_band(query, key, value, observed, cell.lookback, skip=cell.lookback - 1)
+    cut, width = _cut(cell), cell.width // cell.heads
+    x, observed = torch.randn(cell.firms, cut.days, 3 * cell.width), torch.ones(cell.firms, cut.days, dtype=torch.bool)
+    return lambda: attend_packed(x, observed, Packed(cell.heads, width, width), cut.lookback, cut.skip, width**-0.5)
 
 
 def _softmax(cell: Cell) -> Callable[[], torch.Tensor]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from finattn import __version__
-from finattn.config import RunConfig, describe_unknown_key, read_yaml
+from finattn.config import RunConfig
+from finattn.config_file import describe_unknown_key, read_yaml
 from finattn.errors import InputError
 
 if TYPE_CHECKING:

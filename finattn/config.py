@@ -1,19 +1,15 @@
 """Every number that a run depends on, as frozen dataclasses that refuse what cannot be.
 
-A configuration file is YAML with the same keys as `RunConfig`; a key that is not there is an error.
+`config_file` reads them from YAML with the same keys.
 """
 
-import difflib
 import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-import yaml
 
 from finattn.errors import InputError
 
@@ -323,86 +319,6 @@ class RunConfig:
     def fingerprint(self) -> str:
         """SHA-256 of the content."""
         return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
-
-
-def to_yaml(config: RunConfig) -> str:
-    """Write a configuration as YAML that `finattn run` reads again."""
-    return yaml.safe_dump(json.loads(json.dumps(asdict(config))), sort_keys=False)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a configuration file as nested mappings, refusing keys that `RunConfig` does not have.
-
-    Raises
-    ------
-    InputError
-        Naming the file, and the nearest key where one is unknown.
-    """
-    try:
-        content = _Loader(Path(path).read_text(encoding="utf-8")).get_single_data()
-    except FileNotFoundError:
-        raise InputError(f"the configuration must be a YAML file, found no file {path}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a value such as 2001-13-01 is a ValueError
-        raise InputError(f"{path}: the configuration must be readable YAML: {' '.join(str(error).split())}") from None
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: the configuration must be a mapping of keys, found {type(content).__name__}")
-    for key in unknown_keys(content):
-        raise InputError(f"{path}: {describe_unknown_key(key)}")
-    for key, expected, value in _misshapen(content, RunConfig):
-        raise InputError(f"{path}: {key} must be {expected}, found {value!r}")
-    return content
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key stands once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.YAMLError(f"key {twice[0]} is given twice (line {node.start_mark.line + 1} and after)")
-        return super().construct_mapping(node, deep)
-
-
-def _misshapen(content: Mapping[str, Any], kind: type, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
-    """Yield keys that hold no mapping or list where one must be, or nothing where something must be."""
-    for item in fields(kind):
-        value, inner = content.get(item.name), item.default_factory
-        if item.name not in content:
-            continue
-        if is_dataclass(inner):
-            if not isinstance(value, Mapping):
-                yield f"{prefix}{item.name}", f"a mapping of {', '.join(part.name for part in fields(inner))}", value
-            else:
-                yield from _misshapen(value, inner, f"{prefix}{item.name}.")
-        elif value is None and "None" not in str(item.type):
-            yield f"{prefix}{item.name}", "given, or left out", value
-        elif "tuple[" in str(item.type) and "dict" not in str(item.type) and not isinstance(value, list):
-            yield f"{prefix}{item.name}", "a list", value
-
-
-def unknown_keys(content: Mapping[str, Any], kind: type = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys of `content` that the dataclass does not have."""
-    known = {item.name: item for item in fields(kind)}
-    for key, value in content.items():
-        if key not in known:
-            yield f"{prefix}{key}"
-        elif is_dataclass(factory := known[key].default_factory) and isinstance(value, Mapping):
-            yield from unknown_keys(value, factory, f"{prefix}{key}.")
-
-
-def describe_unknown_key(key: str) -> str:
-    """Say that a key is unknown, and which known one is nearest."""
-    nearest = difflib.get_close_matches(key, list(_known_keys(RunConfig)), n=1, cutoff=0.5)
-    return f"unknown key {key}" + (f", did you mean {nearest[0]}?" if nearest else "")
-
-
-def _known_keys(kind: type, prefix: str = "") -> Iterator[str]:
-    for item in fields(kind):
-        yield f"{prefix}{item.name}"
-        if is_dataclass(item.default_factory):
-            yield from _known_keys(item.default_factory, f"{prefix}{item.name}.")
 
 
 def _require(key: str, value: Any, condition: object, expected: str) -> None:

@@ -1,6 +1,7 @@
 """Walk-forward: fit every forecaster on every fold, write each as it ends, and go on where a killed run stopped."""
 
 import copy
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +106,9 @@ def walk_forward(
     target: TargetConfig | None = None,
     folder: str | Path | None = None,
     on_step: Callable[[Step], None] | None = None,
+    *,
     reference: Panel | None = None,
+    neighbours: np.ndarray | None = None,
 ) -> Forecasts:
     """Fit and forecast fold by fold.
 
@@ -120,6 +123,8 @@ def walk_forward(
         nothing.
     on_step : called before each fit and for each that was found.
     reference : a universe on the same dates that models along "reference" query, such as `blocks.factor_panel(panel)`.
+    neighbours : (n, n) or (t, n, n) bool, whom each firm can attend to along "neighbours", such as ``codes[:, None] ==
+        codes`` or an edge list of your own; row t must be known at the close of dates[t], and (n, n) before the panel.
 
     Returns
     -------
@@ -153,10 +158,10 @@ def walk_forward(
     total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
     folder = None if folder is None else Path(folder)
     if folder:
-        _open(folder, panel, splits, target, forecasters, reference)
+        _open(folder, panel, splits, target, forecasters, _prints(reference, neighbours))
     tables, number = [], 0
     for fold in folds:
-        cuts = _cut(panel, fold, target, reference)
+        cuts = _cut(panel, fold, target, reference, neighbours)
         for rung in forecasters:
             for seed in rung.seeds:
                 place = fit_folder(folder, fold.number, rung.name, seed) if folder else None
@@ -180,12 +185,12 @@ def _open(
     splits: WalkForward,
     target: TargetConfig,
     forecasters: Sequence[Rung],
-    reference: Panel | None,
+    beside: dict[str, str],
 ) -> None:
     """Open a folder of fits, and refuse one that belongs to another panel, target, splits or forecasters."""
     settings = {rung.name: rung.settings for rung in forecasters}
     key = {"panel": panel.fingerprint, "target": asdict(target), "splits": asdict(splits), "forecasters": settings}
-    key |= {} if reference is None else {"reference": reference.fingerprint}
+    key |= beside
     file = folder / "key.json"
     if file.exists() and (earlier := json.loads(file.read_text(encoding="utf-8"))) != key:
         differs = [name for name in {**key, **earlier} if earlier.get(name) != key.get(name)]
@@ -197,6 +202,15 @@ def _open(
     write_json(file, key)
 
 
+def _prints(reference: Panel | None, neighbours: np.ndarray | None) -> dict[str, str]:
+    """Return what identifies that which is given beside the panel."""
+    prints = {} if reference is None else {"reference": reference.fingerprint}
+    if neighbours is not None:
+        given = np.ascontiguousarray(neighbours)
+        prints["neighbours"] = hashlib.sha256(f"{given.dtype} {given.shape} ".encode() + given.tobytes()).hexdigest()
+    return prints
+
+
 def check_folds(panel: Panel, splits: WalkForward, target: TargetConfig) -> None:
     """Refuse what `walk_forward` would refuse of the panel and the folds, before anything is fitted."""
     for fold in splits.split(panel.dates):
@@ -204,12 +218,16 @@ def check_folds(panel: Panel, splits: WalkForward, target: TargetConfig) -> None
 
 
 def _cut(
-    panel: Panel, fold: Fold, target: TargetConfig, reference: Panel | None = None
+    panel: Panel,
+    fold: Fold,
+    target: TargetConfig,
+    reference: Panel | None = None,
+    neighbours: np.ndarray | None = None,
 ) -> tuple[Blocks, Blocks, Blocks]:
     scaling = Scaling.fit(panel, fold.train)
     universe = None if reference is None else Reference(reference, Scaling.fit(reference, fold.train))
     train, valid, test = (
-        Blocks(panel, rows, scaling, target, universe) for rows in (fold.train, fold.valid, fold.test)
+        Blocks(panel, rows, scaling, target, universe, neighbours) for rows in (fold.train, fold.valid, fold.test)
     )
     for name, part in (("train", train), ("valid", valid)):
         if np.isnan(part.realised).all():

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from finattn import data, features
 from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
-from finattn.config import RunConfig, to_yaml
+from finattn.config import RunConfig
+from finattn.config_file import to_yaml
 from finattn.errors import InputError
 from finattn.evaluation import evaluate, portfolio
 from finattn.experiment import Step, check_folds, fit_folder, fold_spans, rungs, tuning, walk_forward

@@ -13,7 +13,7 @@ from finattn.config import TargetConfig
 from finattn.data.sic import industry_levels
 from finattn.errors import InputError
 from finattn.features import rank
-from finattn.models import gaussian_kernel
+from finattn.kernel_model import gaussian_kernel
 from finattn.panel import Panel
 
 TRAIN, VALID, TEST = np.arange(30, 250), np.arange(252, 300), np.arange(302, 410)

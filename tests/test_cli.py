@@ -17,7 +17,8 @@ import yaml
 from conftest import make_panel
 
 from finattn import cli, pipeline
-from finattn.config import RunConfig, read_yaml
+from finattn.config import RunConfig
+from finattn.config_file import read_yaml
 
 SMALL = {
     "features": ["reversal", "maximum_return"],

@@ -18,11 +18,8 @@ from finattn.config import (
     SplitsConfig,
     TargetConfig,
     TrainingConfig,
-    describe_unknown_key,
-    read_yaml,
-    to_yaml,
-    unknown_keys,
 )
+from finattn.config_file import describe_unknown_key, read_yaml, to_yaml, unknown_keys
 from finattn.errors import InputError
 
 NAN, INF = float("nan"), float("inf")

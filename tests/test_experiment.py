@@ -376,3 +376,28 @@ def test_firms_can_query_a_reference_universe_fold_by_fold(panel, splits, univer
 def test_a_model_of_a_reference_needs_one(panel, splits, small_model):
     with pytest.raises(InputError, match="axis 'reference' and reference_inputs must be given together"):
         walk_forward(panel, {"risk": AttentionForecaster(("reference",), small_model)}, splits, TARGET)
+
+
+# -- neighbours ------------------------------------------------------------
+
+
+def test_firms_can_attend_to_given_neighbours_fold_by_fold(panel, splits, small_model, tmp_path):
+    codes = panel.industry[0]
+    peers = (codes[:, None] == codes) | np.eye(panel.shape[1], dtype=bool)
+    models = {"graph": AttentionForecaster(("neighbours",), small_model, TrainingConfig(epochs=1, minimum_epochs=1))}
+    forecasts = walk_forward(panel, models, splits, TARGET, tmp_path, neighbours=peers)
+    assert walk_forward(panel, models, splits, TARGET, tmp_path, neighbours=peers).table.equals(forecasts.table)
+    dated = np.broadcast_to(peers, (len(panel), *peers.shape))
+    assert walk_forward(panel, models, splits, TARGET, neighbours=dated).table.equals(forecasts.table)
+    others = ~peers | np.eye(len(codes), dtype=bool)
+    assert not walk_forward(panel, models, splits, TARGET, neighbours=others).table.equals(forecasts.table)
+    for neighbours in (others, None):
+        with pytest.raises(InputError, match="must hold fits of one panel.*found another neighbours"):
+            walk_forward(panel, models, splits, TARGET, tmp_path, neighbours=neighbours)
+
+
+@pytest.mark.parametrize("neighbours", [np.ones((2, 3), bool), np.ones((12, 12))])
+def test_neighbours_of_another_shape_or_type_are_refused(panel, splits, small_model, neighbours):
+    with pytest.raises(InputError, match="neighbours must"):
+        walk_forward(panel, {"graph": AttentionForecaster(("neighbours",), small_model)}, splits, TARGET,
+                     neighbours=neighbours)  # fmt: skip

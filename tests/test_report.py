@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 
 from finattn import evaluation, report
-from finattn.config import RunConfig, to_yaml
+from finattn.config import RunConfig
+from finattn.config_file import to_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel

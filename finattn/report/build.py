@@ -18,7 +18,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from finattn import evaluation, looks, plots
-from finattn.config import BASELINES, RunConfig, read_yaml
+from finattn.config import BASELINES, RunConfig
+from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel

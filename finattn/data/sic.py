@@ -14,6 +14,8 @@ _WIDTHS = {"sic": (4, 3, 2), "gics": (8, 6, 4, 2)}
 def industry_levels(codes: np.ndarray, scheme: str, widths: Sequence[int] = ()) -> np.ndarray:
     """Return the group of each code at each level, the finest first.
 
+    The levels of SIC are the industry (4 digits), the industry group (3), the major group (2) and the division.
+
     Parameters
     ----------
     codes : integer codes of any shape, 0 = unknown.
@@ -47,3 +49,16 @@ def sic_divisions() -> tuple[tuple[int, int, str, str], ...]:
     text = (resources.files("finattn") / "tables" / "sic_divisions.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return tuple((int(row["first"]), int(row["last"]), row["division"], row["name"]) for row in rows)
+
+
+@cache
+def sic_major_groups() -> dict[int, str]:
+    """Read the table of major groups: the first two digits of a code, and the group's name.
+
+    Examples
+    --------
+    >>> sic_major_groups()[2834 // 100]
+    'Chemicals and allied products'
+    """
+    text = (resources.files("finattn") / "tables" / "sic_major_groups.csv").read_text(encoding="utf-8")
+    return {int(row["code"]): row["name"] for row in csv.DictReader(text.splitlines())}

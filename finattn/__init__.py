@@ -27,6 +27,7 @@ _HOMES = {
     "portfolio": "finattn.evaluation",
     "portfolio_summary": "finattn.evaluation",
     "sample": "finattn.data",
+    "simulate": "finattn.data",
     "walk_forward": "finattn.experiment",
 }
 __all__ = sorted(_HOMES)

@@ -158,6 +158,7 @@ def walk_forward(
     total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
     folder = None if folder is None else Path(folder)
     if folder:
+        _cut(panel, folds[0], target, reference, neighbours)  # what is refused leaves nothing behind
         _open(folder, panel, splits, target, forecasters, _prints(reference, neighbours))
     tables, number = [], 0
     for fold in folds:
@@ -192,7 +193,8 @@ def _open(
     key = {"panel": panel.fingerprint, "target": asdict(target), "splits": asdict(splits), "forecasters": settings}
     key |= beside
     file = folder / "key.json"
-    if file.exists() and (earlier := json.loads(file.read_text(encoding="utf-8"))) != key:
+    fitted = next(folder.glob("*/*/fit.json"), None)
+    if fitted and file.exists() and (earlier := json.loads(file.read_text(encoding="utf-8"))) != key:
         differs = [name for name in {**key, **earlier} if earlier.get(name) != key.get(name)]
         raise InputError(
             f"{folder} must hold fits of one panel, target, splits and forecasters, found another {', '.join(differs)}"
@@ -206,8 +208,11 @@ def _prints(reference: Panel | None, neighbours: np.ndarray | None) -> dict[str,
     """Return what identifies that which is given beside the panel."""
     prints = {} if reference is None else {"reference": reference.fingerprint}
     if neighbours is not None:
-        given = np.ascontiguousarray(neighbours)
-        prints["neighbours"] = hashlib.sha256(f"{given.dtype} {given.shape} ".encode() + given.tobytes()).hexdigest()
+        given = np.asarray(neighbours)
+        digest = hashlib.sha256(f"{given.dtype} {given.shape}".encode())
+        for row in given:  # never a copy of all dates
+            digest.update(np.ascontiguousarray(row).data)
+        prints["neighbours"] = digest.hexdigest()
     return prints
 
 

@@ -6,6 +6,7 @@ import torch
 
 from finattn.attention import TransformerBlock
 from finattn.config import ModelConfig
+from finattn.errors import InputError
 from finattn.models import PanelTransformer
 
 
@@ -31,12 +32,19 @@ def gaussian_kernel(characteristics: int, bandwidth: float, slope: float = 1.0) 
         `Block.neighbours`.
     bandwidth : h, in units of z. slope : of the forecast on the average.
 
+    Raises
+    ------
+    InputError
+        For a bandwidth not above zero.
+
     Examples
     --------
     >>> model = gaussian_kernel(characteristics=2, bandwidth=0.5)
     >>> model.axes, model.config.residual, model.config.feed_forward
     (('neighbours',), False, 0)
     """
+    if not bandwidth > 0:
+        raise InputError(f"bandwidth must be above zero, found {bandwidth}")
     model, f = PanelTransformer(characteristics + 2, ("neighbours",), kernel_config(characteristics)), characteristics
     attention = cast(TransformerBlock, model.layers[0]).attention
     with torch.no_grad():

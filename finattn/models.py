@@ -78,6 +78,8 @@ class PanelTransformer(nn.Module):
         self, inputs: int, axes: Sequence[Axis], config: ModelConfig | None = None, reference_inputs: int | None = None
     ) -> None:
         super().__init__()
+        if inputs < 1:
+            raise InputError(f"inputs must be at least 1, found {inputs}")
         if not axes or not set(axes) <= set(AXES):
             raise InputError(f"axes must be a sequence of {', '.join(map(repr, AXES))}, found {axes!r}")
         if ("reference" in axes) != (reference_inputs is not None):
@@ -99,7 +101,11 @@ class PanelTransformer(nn.Module):
         return self.axes.count("time") * (self.lookback - 1)
 
     def forward(self, block: Block) -> Tensor:
-        """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed."""
+        """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed.
+
+        InputError for inputs of another width or type than the model's, and for one observed that is not finite.
+        """
+        self._check(block)
         rows, scores = block.scored, block.x.new_full(block.observed.shape, torch.nan)
         if not len(rows):
             return scores
@@ -285,6 +291,21 @@ class PanelTransformer(nn.Module):
             reference = self.reference_embedding(reference)
         return Context(block.observed, group, neighbours, reference, block.reference_observed)
 
+    def _check(self, block: Block) -> None:
+        """Refuse inputs that are not the model's; one that is not finite would reach other firms."""
+        width, kind = self.embedding.in_features, self.embedding.weight.dtype
+        if block.x.ndim != 3 or block.x.shape[-1] != width or block.x.dtype != kind:
+            raise InputError(
+                f"x must be dates by firms by {width} inputs of {kind}, found {tuple(block.x.shape)} of {block.x.dtype}"
+            )
+        if block.observed.shape != block.x.shape[:2] or block.observed.dtype != torch.bool:
+            found = f"{tuple(block.observed.shape)} of {block.observed.dtype}"
+            raise InputError(f"observed must be boolean, for each date and firm of x, found {found}")
+        known = torch.isfinite(block.x).all(-1) | ~block.observed
+        if not bool(known.all()):
+            row, firm = (~known).nonzero()[0].tolist()
+            raise InputError(f"x must be finite where observed, found another number at row {row}, firm {firm}")
+
     def _starts(self, first: int) -> list[int]:
         """Return the first row that each block must see, and last the first row scored."""
         starts = [first]
@@ -313,13 +334,26 @@ class PanelTransformer(nn.Module):
         x = x.transpose(0, 1) if along_time else x
         modules = [*layers, *[self.embedding] * below, *[self.norm, self.head] * above]
         parameters = [parameter for module in modules for parameter in module.parameters()]
-        tokens = x.shape[1] * self.config.width
+        tokens = max(1, x.shape[1] * self.config.width)
         size = max(1, GROUP["cpu" if x.device.type == "cpu" else "other"] // tokens)
         random = self.training and self.config.dropout > 0
-        weights = self.config.heads * (self.lookback + 20) if along_time else 0  # 20 more days that a chunk reaches
-        kept = x.shape[0] * x.shape[1] * (14 * self.config.width + weights) * len(layers)
-        x = in_groups(run, [x, *context], parameters, size, random, keep=4 * kept < KEPT)
+        held = x.shape[0] * x.shape[1] * x.element_size() * sum(self._held(i, context) for i in range(first, stop))
+        x = in_groups(run, [x, *context], parameters, size, random, keep=held < KEPT)
         return x.transpose(0, 1) if along_time else x
+
+    def _held(self, layer: int, context: Context) -> int:
+        """Return about how many numbers a token of a block's backward pass needs."""
+        config, axis, attention = self.config, self.axes[layer], self._attention(layer)
+        sequence = context.observed.shape[1]
+        others = sequence if context.reference is None or axis != "reference" else context.reference.shape[1]
+        keys = min(self.lookback, sequence) + 20 if axis == "time" else others  # 20 more days that a chunk reaches
+        weights = 0
+        if config.normaliser == "softmax":
+            weights = keys * config.heads if axis == "time" else keys // 4 * (axis in ("industry", "neighbours"))
+        elif axis == "time" or config.normaliser not in ("linear", "identity"):  # scores, and what is made of them
+            weights = keys * config.heads * (8 if axis == "time" else 5)
+        inner = config.feed_forward * (4 if config.activation == "gated" else 2)
+        return 7 * config.width + sum(attention.parts) + inner + weights
 
     def _check_shares(self) -> None:
         if self.config.normaliser == "identity":

@@ -73,6 +73,10 @@ class Stream:
                 f"a day must have x of shape {shape} and observed (bool) of {shape[:1]}, found {tuple(x.shape)} and "
                 f"{tuple(observed.shape)} ({observed.dtype})"
             )
+        finite = torch.isfinite(x).all(-1) | ~observed
+        if not bool(finite.all()):
+            firm = int((~finite).nonzero()[0])
+            raise InputError(f"x must be finite where observed, found another number of firm {firm}")
         empty = observed.new_zeros(1, firms)
         groups = observed.new_zeros(firms, 0).int() if industry is None else industry
         day = Block(

@@ -330,3 +330,8 @@ def test_the_sic_kernel_is_attention_with_fixed_characteristics_as_keys(panel, w
     expected = np.where(alone, 0.0, kernel.predict(blocks))
     np.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)
     assert alone.any() and np.nanstd(found) > 1e-4
+
+
+def test_a_bandwidth_must_be_above_zero():
+    with pytest.raises(InputError, match="bandwidth must be above zero, found 0.0"):
+        gaussian_kernel(2, bandwidth=0.0)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from finattn.attention import Context, MultiHeadAttention, Packed, attend_band, attend_packed, blocked
 from finattn.attention.positions import linear_bias, rotate, turns
 from finattn.config import ModelConfig
+from finattn.errors import InputError
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -121,6 +122,61 @@ def test_other_firms_change_no_bit():
     whole = attend_packed(x, observed, Packed(2, 2, 2), lookback=20)
     x[0] = 1e20
     assert torch.equal(attend_packed(x, observed, Packed(2, 2, 2), lookback=20)[1:], whole[1:])
+
+
+def test_a_second_derivative_is_refused():
+    def loss(x):
+        return attend_packed(x, torch.ones(2, 40) > 0, Packed(2, 2, 2), lookback=5).square().sum()
+
+    x = torch.randn(2, 40, 12, requires_grad=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.grad(loss(x), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no second derivatives"):
+        torch.autograd.functional.hessian(loss, x)
+
+
+@pytest.mark.parametrize(("firms", "days", "skip"), [(0, 5, 0), (2, 0, 0), (2, 5, 5)])
+def test_without_firms_or_queries_nothing_comes_out_and_zero_gradients(firms, days, skip):
+    x = torch.randn(firms, days, 12, requires_grad=True)
+    found = attend_packed(x, torch.ones(firms, days) > 0, Packed(2, 2, 2), 3, skip)
+    found.sum().backward()
+    assert found.shape == (firms, days - skip, 4) and not x.grad.any()
+
+
+def test_a_lookback_beyond_the_days_costs_no_more_than_all_of_them(monkeypatch):
+    reached = []
+    plain = blocked.Cut
+    monkeypatch.setattr(blocked, "Cut", lambda *sizes: reached.append(sizes) or plain(*sizes))
+    x, observed, bias = torch.randn(2, 30, 12), torch.ones(2, 30) > 0, linear_bias(2, torch.arange(4000))
+    found = attend_packed(x, observed, Packed(2, 2, 2), 4000, bias=bias)
+    close(found, attend_packed(x, observed, Packed(2, 2, 2), 30, bias=bias[:, :30]))
+    assert reached == [(30, 0, 30)] * 2
+
+
+def test_what_is_kept_for_the_backward_pass_is_seen_by_hooks_and_let_go_of_after_it():
+    kept = []
+    x = torch.randn(2, 40, 12, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda part: kept.append(part.numel()) or part, lambda part: part):
+        loss = attend_packed(x, torch.ones(2, 40) > 0, Packed(2, 2, 2), lookback=5).sum()
+    assert sum(kept) > 2 * 2 * 40 * 20  # the weights of two heads, in chunks that reach 20 days or more
+    loss.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_a_backward_pass_under_autocast_is_in_the_precision_of_the_forward_pass():
+    x = torch.randn(2, 40, 12, requires_grad=True)
+    loss = attend_packed(x, torch.ones(2, 40) > 0, Packed(2, 2, 2), lookback=5).square().sum()
+    (expected,) = torch.autograd.grad(loss, x, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = torch.autograd.grad(loss, x)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(("width", "lookback", "skip"), [(11, 3, 0), (13, 3, 0), (12, 0, 0), (12, 3, -1), (12, 3, 9)])
+def test_sizes_that_do_not_fit_are_refused(width, lookback, skip):
+    with pytest.raises(InputError, match="x must be 12 wide, lookback at least 1 and skip from 0 to its 8 days, found"):
+        attend_packed(torch.randn(2, 8, width), torch.ones(2, 8) > 0, Packed(2, 2, 2), lookback, skip)
 
 
 def test_a_graph_that_is_kept_can_go_backward_twice():

@@ -397,7 +397,16 @@ def test_firms_can_attend_to_given_neighbours_fold_by_fold(panel, splits, small_
 
 
 @pytest.mark.parametrize("neighbours", [np.ones((2, 3), bool), np.ones((12, 12))])
-def test_neighbours_of_another_shape_or_type_are_refused(panel, splits, small_model, neighbours):
+def test_neighbours_of_another_shape_or_type_are_refused(panel, splits, small_model, neighbours, tmp_path):
+    models = {"graph": AttentionForecaster(("neighbours",), small_model)}
     with pytest.raises(InputError, match="neighbours must"):
-        walk_forward(panel, {"graph": AttentionForecaster(("neighbours",), small_model)}, splits, TARGET,
-                     neighbours=neighbours)  # fmt: skip
+        walk_forward(panel, models, splits, TARGET, tmp_path / "fits", neighbours=neighbours)
+    assert not (tmp_path / "fits").exists()
+
+
+def test_a_folder_without_a_fit_belongs_to_nothing_yet(panel, splits, small_model, tmp_path):
+    models = {"graph": AttentionForecaster(("neighbours",), small_model, TrainingConfig(epochs=1, minimum_epochs=1))}
+    with pytest.raises(InputError, match="axis 'neighbours' needs a neighbourhood"):
+        walk_forward(panel, models, splits, TARGET, tmp_path)
+    peers = np.ones((panel.shape[1],) * 2, bool)
+    assert len(walk_forward(panel, models, splits, TARGET, tmp_path, neighbours=peers).table)

@@ -9,6 +9,7 @@ from finattn.config import AXES, ModelConfig
 from finattn.errors import InputError
 from finattn.models import PanelTransformer
 
+LITTLE = ModelConfig(width=8, heads=2, feed_forward=8, lookback=5, dropout=0.0)
 ALL_AXES = [("time",), ("firm",), ("time", "firm"), ("firm", "time"), ("time", "time"), ("time", "firm", "firm")]
 ALL_AXES += [("industry",), ("time", "industry"), ("neighbours", "time", "reference")]
 
@@ -218,3 +219,53 @@ def test_a_block_in_which_nobody_is_there_gives_no_scores_and_finite_gradients(a
 def test_a_block_without_decision_dates_gives_no_scores(small_model):
     block, model = make_block(), make_model(("time", "firm"), small_model)
     assert model(block._replace(decision=torch.zeros(20) > 0)).isnan().all()
+
+
+# -- inputs that are not the model's ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: b._replace(x=b.x[..., :2]), "x must be dates by firms by 3 inputs of torch.float32, found"),
+        (lambda b: b._replace(x=b.x.double()), "found .* of torch.float64"),
+        (lambda b: b._replace(observed=b.observed.float()), "observed must be boolean, for each date and firm of x"),
+        (lambda b: b._replace(observed=b.observed[1:]), "observed must be boolean, for each date and firm of x"),
+    ],
+)
+def test_a_block_that_is_not_the_models_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        make_model(("time", "firm"), LITTLE)(change(make_block()))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_input_that_is_observed_and_not_finite_is_refused_for_it_would_reach_other_firms(value):
+    block, model = make_block(), make_model(("time",), LITTLE)
+    row, firm = block.observed.nonzero()[-1].tolist()
+    block.x[row, firm, 1] = value
+    with pytest.raises(InputError, match=f"x must be finite where observed, .* at row {row}, firm {firm}"):
+        model(block)
+    stream = model.stream(make_block(days=3))
+    with pytest.raises(InputError, match=f"x must be finite where observed, found another number of firm {firm}"):
+        stream.advance(block.x[row], block.observed[row])
+    assert stream.day == 3
+
+
+def test_a_model_has_inputs_and_no_firms_give_no_scores():
+    with pytest.raises(InputError, match="inputs must be at least 1, found 0"):
+        PanelTransformer(0, ("time",))
+    for axes in (("time",), ("firm",), ("time", "firm")):
+        assert make_model(axes, LITTLE)(make_block(firms=0)).shape == (20, 0)
+
+
+def test_what_a_backward_pass_holds_grows_with_the_firms_where_weights_are_written_out():
+    def held(axes, firms, **changes):
+        model = make_model(axes, dataclasses.replace(LITTLE, **changes))
+        return model._held(0, model.context(make_block(firms=firms), axes[0] == "time"))
+
+    assert held(("firm",), 50) == held(("firm",), 400)  # fused
+    assert held(("firm",), 400, normaliser="linear") == held(("firm",), 50, normaliser="linear")
+    assert held(("firm",), 400, normaliser="entmax") > 4 * held(("firm",), 50, normaliser="entmax")
+    assert held(("industry",), 400) > held(("industry",), 50)
+    assert held(("time",), 400) == held(("time",), 50)
+    assert held(("time",), 50, normaliser="entmax") > held(("time",), 50) > held(("firm",), 50)

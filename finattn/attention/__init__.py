@@ -8,11 +8,14 @@ from finattn.attention.grouped import in_groups, keep_freed_memory
 from finattn.attention.layers import Context, MultiHeadAttention, TransformerBlock
 from finattn.attention.linear import linear_attention, linear_weights
 from finattn.attention.masks import allowed
+from finattn.attention.normalisers import normalise
+from finattn.attention.positions import LearnedPositions, linear_bias, rotate, sinusoidal, turns
 from finattn.attention.reading import Summary, TopWeights, heaviest, summarise, top_weights
 from finattn.attention.rollout import through_firms, through_time
 
 __all__ = [
     "Context",
+    "LearnedPositions",
     "MultiHeadAttention",
     "Packed",
     "Summary",
@@ -29,9 +32,14 @@ __all__ = [
     "in_groups",
     "keep_freed_memory",
     "linear_attention",
+    "linear_bias",
     "linear_weights",
+    "normalise",
+    "rotate",
+    "sinusoidal",
     "summarise",
     "through_firms",
     "through_time",
     "top_weights",
+    "turns",
 ]

@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from finattn.attention.grouped import refuse_second_derivatives
+from finattn.errors import InputError
+
 CELLS = 2**19  # weights of a head formed at once: more leave the cache, fewer are not worth a call
 
 
@@ -30,6 +33,11 @@ class Packed(NamedTuple):
     def turned(self) -> int:
         """Width of queries and keys, which are rotated."""
         return self.heads * self.key * (1 if self.tied else 2)
+
+    @property
+    def width(self) -> int:
+        """Width p."""
+        return self.turned + self.heads * self.value
 
 
 class Cut(NamedTuple):
@@ -96,13 +104,28 @@ def attend_packed(
     -------
     [n t-skip h·e]. Gradients flow to x; there are none of gradients.
 
+    Raises
+    ------
+    InputError
+        For a lookback below one, a skip outside the days, and an x of another width.
+
     Examples
     --------
     >>> x = torch.stack([torch.ones(5), torch.ones(5), torch.arange(5.0)], -1)[None]  # query, key, value
     >>> attend_packed(x, torch.ones(1, 5) > 0, Packed(1, 1, 1), lookback=2, skip=1).flatten().tolist()
     [0.5, 1.5, 2.5, 3.5]
     """
-    return _BandSoftmax.apply(x, observed, turn, bias, packed, Cut(x.shape[1], skip, lookback), scale)
+    days, width = x.shape[1:]
+    if lookback < 1 or not 0 <= skip <= days or width != packed.width:
+        raise InputError(
+            f"x must be {packed.width} wide, lookback at least 1 and skip from 0 to its {days} days, found a width of "
+            f"{width}, lookback {lookback} and skip {skip}"
+        )
+    if not len(x) or skip == days:
+        return x.new_zeros(len(x), days - skip, packed.heads * packed.value) + 0.0 * x.sum()
+    lookback = min(lookback, days)
+    bias = None if bias is None else bias[:, :lookback]
+    return _BandSoftmax.apply(x, observed, turn, bias, packed, Cut(days, skip, lookback), scale)
 
 
 class _BandSoftmax(torch.autograd.Function):
@@ -113,41 +136,39 @@ class _BandSoftmax(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         if turn is not None:
             turn = turn.to(x.dtype.to_complex()).repeat(1, packed.turned // packed.key)
-        band, kept, outputs = _band(bias, cut, x.dtype), [], []
+        band, keep, kept, outputs = _band(bias, cut, x.dtype), ctx.needs_input_grad[0], [turn], []
         for some, seen in zip(x.split(cut.firms), observed.split(cut.firms), strict=True):
-            rows, mask = _rows(some, turn, packed, cut), _mask(band, seen, cut)
-            weights, heads = [], []
+            rows, mask, heads = _rows(some, turn, packed, cut), _mask(band, seen, cut), []
+            kept += [rows] * keep
             for head in range(packed.heads):
                 query, key, value = _of_head(rows, head, packed, cut)
-                weights.append(_weights(query, key, head, mask, scale))
-                heads.append((weights[-1] @ value).flatten(0, 1))
+                weights = _weights(query, key, head, mask, scale)
+                heads.append((weights @ value).flatten(0, 1))
+                kept += [weights] * keep
             outputs.append(cut.uncover(torch.cat(heads, -1).unflatten(0, (len(some), -1)), cut.skip))
-            if ctx.needs_input_grad[0]:
-                kept.append((rows, weights))
-        ctx.save_for_backward(turn)
-        ctx.kept, ctx.packed, ctx.cut, ctx.scale = kept, packed, cut, scale
+        ctx.save_for_backward(*kept)
+        ctx.packed, ctx.cut, ctx.scale = packed, cut, scale
         return torch.cat(outputs)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        (turn,), packed, cut = ctx.saved_tensors, ctx.packed, ctx.cut
+        refuse_second_derivatives()
+        (turn, *kept), packed, cut = ctx.saved_tensors, ctx.packed, ctx.cut
+        groups = zip(*[iter(kept)] * (1 + packed.heads), strict=True)  # rows, and weights of each head
         results = []
-        for some, (rows, weights) in zip(gradient.split(cut.firms), ctx.kept, strict=True):
-            given = cut.cover(some, cut.skip).flatten(0, 1)
-            heads = [_of_head(rows, head, packed, cut) for head in range(packed.heads)]
-            backs = [_chunks(given, head * packed.value, packed.value, cut.size, cut) for head in range(packed.heads)]
-            parts = [
-                _gradients(head, each, back, ctx.scale, cut)
-                for head, each, back in zip(heads, weights, backs, strict=True)
-            ]
-            queries, keys, values = zip(*parts, strict=True)
-            if packed.tied:
-                queries, keys = tuple(query + key for query, key in zip(queries, keys, strict=True)), ()
-            days = cut.uncover(torch.cat([*queries, *keys, *values], -1).unflatten(0, (len(some), -1)))
-            if turn is not None:
-                _turn(days, turn.conj(), packed)
-            results.append(days)
+        with torch.autocast("cpu", enabled=False):
+            for some, (rows, *weights) in zip(gradient.split(cut.firms), groups, strict=True):
+                given, parts = cut.cover(some, cut.skip).flatten(0, 1), []
+                for head, each in enumerate(weights):
+                    back = _chunks(given, head * packed.value, packed.value, cut.size, cut)
+                    parts.append(_gradients(_of_head(rows, head, packed, cut), each, back, ctx.scale, cut))
+                queries, keys, values = zip(*parts, strict=True)
+                if packed.tied:
+                    queries, keys = tuple(query + key for query, key in zip(queries, keys, strict=True)), ()
+                days = cut.uncover(torch.cat([*queries, *keys, *values], -1).unflatten(0, (len(some), -1)))
+                if turn is not None:
+                    _turn(days, turn.conj(), packed)
+                results.append(days)
         return torch.cat(results), *(None,) * 6
 
 

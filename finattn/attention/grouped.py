@@ -5,7 +5,9 @@ threads inside small operations do not; and what the backward pass needs is comp
 """
 
 import ctypes
+import os
 import platform
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -80,8 +82,8 @@ class _Grouped(torch.autograd.Function):
         return torch.cat([output.detach() for _, output in parts])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        refuse_second_derivatives()
         saved = iter(ctx.saved_tensors)
         groups = _split([next(saved) if given else None for given in ctx.given], ctx.size)
         parts, ctx.parts = ctx.parts, None  # let go of; a second pass computes them again
@@ -143,18 +145,27 @@ def _total(gradients: Sequence[Tensor | None]) -> Tensor | None:
     return sum(known[1:], start=known[0]) if known else None
 
 
+def refuse_second_derivatives() -> None:
+    """Raise where a backward pass is itself to be differentiated, which a pass written by hand would leave out."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("attention here has no second derivatives, found a backward pass with create_graph=True")
+
+
 def keep_freed_memory() -> None:
-    """Let glibc keep up to 2 GiB of what is freed for what comes next, as torch does on a GPU.
+    """Let glibc give freed memory back only where 2 GiB lie free at the end of its heap, as torch keeps a GPU's.
 
     Otherwise training gives gigabytes back to the system in each step, and forecasting in each block, and takes them
-    again page by page, which has taken up to half of the time. It holds for the whole process and works best before the
-    first computation. Elsewhere than on Linux with glibc nothing happens.
+    again page by page, which has taken up to half of the time. It holds for the whole process, all of whose threads
+    then share one heap (arena), and works best before the first computation. ``ctypes.CDLL(None).malloc_trim(0)`` gives
+    back what is free. Elsewhere than on Linux with glibc nothing happens, nor where the environment says how to
+    allocate (GLIBC_TUNABLES or a variable that begins with MALLOC_).
 
     Examples
     --------
     >>> keep_freed_memory()
     """
-    if platform.libc_ver()[0] == "glibc":
+    told = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
+    if sys.platform == "linux" and not told and platform.libc_ver()[0] == "glibc":
         for option, value in ((-1, 2**31 - 1), (-3, 2**25), (-8, 1)):  # trim and mmap thresholds, number of arenas
             ctypes.CDLL(None).mallopt(option, value)
 

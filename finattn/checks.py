@@ -264,11 +264,13 @@ def check_values(values: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{name} must be finite or NaN, found {values[name][infinite][0]} at {_place(infinite, name, values)}"
             )
-    known = np.abs(returns[~np.isnan(returns)])
-    if len(known) and np.median(known) > 0.5:
+    known = returns[~np.isnan(returns)]
+    median = np.median(np.abs(known, out=known), overwrite_input=True) if len(known) else 0.0  # in one copy's memory
+    del known
+    if median > 0.5:
         raise InputError(
             f"returns must be fractions (0.01 is one percent), found a median absolute return of "
-            f"{np.median(known):.3g}: these look like percent, divide them by 100"
+            f"{median:.3g}: these look like percent, divide them by 100"
         )
     below = returns < -1
     if below.any():

@@ -4,15 +4,18 @@ Heavy imports wait until a verb needs them, so that help answers at once.
 """
 
 import argparse
+import inspect
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from finattn import __version__
-from finattn.config import RunConfig
+from finattn.config import DataConfig, RunConfig
 from finattn.config_file import describe_unknown_key, read_yaml
 from finattn.errors import InputError
 
@@ -23,6 +26,12 @@ _ABOUT = "Attention over a panel of firms, along time and along firms, beside ba
 _BENCH = """Measure attention along time and along firms, beside operations and memory by formula.
 
 Along time, windows encoded again against one pass in a band; along firms, softmax against linear attention."""
+_DATA = "Get data, and see what there is before anything is fitted to it."
+_DESCRIBE = """Say what a panel holds and what in it may be wrong: spans, coverage by year, what is missing, firms that
+enter and leave, extreme returns, prices that do not move, suspected unadjusted splits, firms without an industry code.
+
+PANEL is a folder that Panel.save wrote, a CSV or Parquet file (or a folder or pattern of them), or sample. How files
+are read is said by the same keys as in a configuration, such as --data.columns '{ret: return}'."""
 _RUN = """Run a configuration from source to report, and write it all to runs/NAME.
 
 A second run goes on where the first one stopped. Every key of the configuration can be given as --key value,
@@ -48,21 +57,21 @@ def _fail(message: str, code: int) -> int:
 
 
 def _dispatch(given: list[str]) -> int:
+    if given[:1] == ["--version"]:
+        print(f"finattn {__version__}")
+        return 0
     verb, rest = (given[0], given[1:]) if given else ("--help", [])
     if verb in ("-h", "--help"):
-        print(_help())
-        return 0
-    if verb == "--version":
-        print(f"finattn {__version__}")
+        print(f"{_help('finattn', _ABOUT, VERBS)}; --version.")
         return 0
     if verb not in VERBS:
         raise InputError(f"the verb must be one of {', '.join(VERBS)}, found {verb!r}; see finattn --help")
     return VERBS[verb][0](rest)
 
 
-def _help() -> str:
-    verbs = "\n".join(f"  {name:<10}{about}" for name, (_, about) in VERBS.items())
-    return f"usage: finattn VERB ...\n\n{_ABOUT}\n\nverbs:\n{verbs}\n\nfinattn VERB --help says more; --version."
+def _help(command: str, about: str, verbs: "Verbs") -> str:
+    listed = "\n".join(f"  {name:<10}{says}" for name, (_, says) in verbs.items())
+    return f"usage: {command} VERB ...\n\n{about}\n\nverbs:\n{listed}\n\n{command} VERB --help says more"
 
 
 def run(given: list[str]) -> int:
@@ -110,11 +119,52 @@ def bench(given: list[str]) -> int:
     return 0
 
 
-VERBS = {
+def data(given: list[str]) -> int:
+    """Parse `finattn data VERB …`."""
+    verb, rest = (given[0], given[1:]) if given else ("--help", [])
+    if verb in ("-h", "--help"):
+        print(f"{_help('finattn data', _DATA, DATA_VERBS)}.")
+        return 0
+    if verb not in DATA_VERBS:
+        known = ", ".join(DATA_VERBS)
+        raise InputError(f"what to do with data must be one of {known}, found {verb!r}; see finattn data --help")
+    return DATA_VERBS[verb][0](rest)
+
+
+def describe_data(given: list[str]) -> int:
+    """Parse `finattn data describe PANEL [--json] [--html FILE] [--key value …]` and describe."""
+    parser, thresholds = _describe_parser()
+    if {"-h", "--help"} & set(given):
+        parser.print_help()
+        return 0
+    if not given or given[0].startswith("-"):
+        raise InputError("a panel must be given first, found none; see finattn data describe --help")
+    name, *rest = given
+    made = _make(parser, [*_source(name), *rest], [*(f"data.{item.name}" for item in fields(DataConfig)), *thresholds])
+    if made.html is not None and Path(made.html).is_dir():
+        raise InputError(f"html must be a file to write to, found a folder at {made.html}")
+    from finattn.data import load
+    from finattn.data.describe import describe
+    from finattn.report import description
+
+    found = describe(load(made.data), **{key: getattr(made, key) for key in thresholds})
+    page = None if made.html is None else description.write(found, name, made.html)
+    if made.json:
+        print(json.dumps({"panel": name, **found.as_dict()}, indent=2, allow_nan=False))
+        return 0
+    description.show(found, name)
+    print("" if page is None else f"\nhtml: {page}\n", end="")
+    return 0
+
+
+Verbs = Mapping[str, tuple[Callable[[list[str]], int], str]]
+VERBS: Verbs = {
     "run": (run, "run a configuration from source to report"),
     "report": (report, "write a run's report again"),
+    "data": (data, "describe a panel: what it holds and what in it may be wrong"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),
 }
+DATA_VERBS: Verbs = {"describe": (describe_data, "say what a panel holds and what in it may be wrong")}
 
 
 def _find(path: Path) -> Path:
@@ -132,6 +182,29 @@ def _run_parser() -> "ArgumentParser":
     parser.add_argument("--force", action="store_true", help="start over, also where the run is finished")
     parser.add_class_arguments(RunConfig)
     return parser
+
+
+def _describe_parser() -> tuple["ArgumentParser", list[str]]:
+    """Return the parser, and the names of the thresholds, which `describe` itself declares."""
+    from jsonargparse import ArgumentParser
+
+    from finattn.data.describe import describe
+
+    parser = ArgumentParser(
+        prog="finattn data describe PANEL", description=_DESCRIBE, exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON in place of tables")
+    parser.add_argument("--html", type=str, help="file to write, one that needs no network")
+    parser.add_function_arguments(describe, skip={"panel"})
+    parser.add_class_arguments(DataConfig, "data")
+    return parser, list(inspect.signature(describe).parameters)[1:]
+
+
+def _source(panel: str) -> list[str]:
+    """Return the keys that name a source: the sample, a saved panel, or files."""
+    if panel == "sample":
+        return ["--data.source", "sample"]
+    return ["--data.source", "panel" if (Path(panel) / "panel.json").exists() else "file", "--data.path", panel]
 
 
 def _bench_parser() -> argparse.ArgumentParser:
@@ -156,28 +229,33 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(parser: "ArgumentParser", path: Path, given: list[str]) -> tuple[RunConfig, bool]:
     """Return the configuration of a file with the keys given after it, or one line about what is wrong."""
-    from jsonargparse import ArgumentError
-
     content = read_yaml(path)  # refuses unknown keys more clearly than the parser would
     source = ["--config", os.fspath(path)] if content else []  # the parser does not take an empty file
+    made = _make(parser, [*source, *given])
+    values = {name: getattr(made, name) for name in RunConfig.__dataclass_fields__}
+    return RunConfig(**values), bool(made.force)
+
+
+def _make(parser: "ArgumentParser", given: list[str], keys: Sequence[str] | None = None) -> Any:
+    """Return what the arguments make, or one line about what is wrong; `keys` are those that there are."""
+    from jsonargparse import ArgumentError
+
     try:
-        parsed = parser.parse_args([*source, *given])
-        made = parser.instantiate(parsed)
+        return parser.instantiate(parser.parse_args(given))
     except InputError:
         raise
     except (ArgumentError, ValueError, TypeError) as error:
-        raise InputError(_plain(error)) from None
-    values = {name: getattr(made, name) for name in RunConfig.__dataclass_fields__}
-    return RunConfig(**values), bool(parsed.force)
+        raise InputError(_plain(error, keys)) from None
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: Exception, keys: Sequence[str] | None) -> str:
     """Say in one line what the parser found wrong."""
     text = " ".join(str(error).split())
     marker = "unrecognized arguments: --"
     if marker in text.lower():
-        return describe_unknown_key(text.lower().split(marker, 1)[1].split("=")[0].split()[0])
-    words = {"<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text", "Parser key": "key"}
+        return describe_unknown_key(text.lower().split(marker, 1)[1].split("=")[0].split()[0], keys)
+    words = {"<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text", "Parser key": "key",
+             "<class 'dict'>": "mapping", "<class 'collections.abc.Sequence'>": "list"}  # fmt: skip
     for name, word in words.items():
         text = text.replace(name, word)
     return text

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,9 @@ def unknown_keys(content: Mapping[str, Any], kind: type = RunConfig, prefix: str
             yield from unknown_keys(value, factory, f"{prefix}{key}.")
 
 
-def describe_unknown_key(key: str) -> str:
-    """Say that a key is unknown, and which known one is nearest."""
-    nearest = difflib.get_close_matches(key, list(_known_keys(RunConfig)), n=1, cutoff=0.5)
+def describe_unknown_key(key: str, known: Sequence[str] | None = None) -> str:
+    """Say that a key is unknown, and which known one is nearest; by default of those of `RunConfig`."""
+    nearest = difflib.get_close_matches(key, list(_known_keys(RunConfig)) if known is None else known, n=1, cutoff=0.5)
     return f"unknown key {key}" + (f", did you mean {nearest[0]}?" if nearest else "")
 
 

@@ -1,12 +1,14 @@
 """From a long frame, a row for each firm-date, to the fields of a panel."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from finattn.checks import LEVELS, RESERVED, SCALARS, as_bool, as_codes, as_dates, as_firms, some
 from finattn.errors import InputError
+
+Numbers = TypeVar("Numbers", pd.Series, pd.Index)
 
 
 def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
@@ -72,14 +74,24 @@ def _firm_codes(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 def _identifiers(column: pd.Series) -> np.ndarray:
     """Return identifiers as text; whole numbers that a file holds as floats lose their '.0'."""
-    if column.dtype.kind == "f" and (column % 1 == 0).all():
-        column = column.astype(np.int64)
-    firms = as_firms(column.tolist())
+    firms = as_firms(as_whole(column).tolist())
     try:
         "".join(firms).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"firm must be valid Unicode, found {error.object[error.start]!r}") from None
     return firms
+
+
+def as_whole(column: Numbers) -> Numbers:
+    """Return numbers as integers where a file holds nothing but whole ones as floats, else as they are.
+
+    Examples
+    --------
+    >>> as_whole(pd.Series([10107.0, 14593.0])).tolist(), as_whole(pd.Series(["007"])).tolist()
+    ([10107, 14593], ['007'])
+    """
+    whole = column.dtype.kind == "f" and bool((column % 1 == 0).all())
+    return column.astype(np.int64) if whole else column
 
 
 def _check_unique_pairs(dates: np.ndarray, firms: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
@@ -107,14 +119,19 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     column = frame[name]
     if column.dtype == np.float32:
         return column.to_numpy()
-    if column.dtype.kind in "cmM":
-        raise InputError(f"column {name!r} must be numeric, found {column.dtype}")
-    numbers = pd.to_numeric(column, errors="coerce")
+    numbers = as_numbers(frame, name)
     bad = (numbers.isna() & column.notna()).to_numpy()
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(f"column {name!r} must be numeric, found {column.iloc[row]!r} in row {row}")
     return numbers.to_numpy(np.float64, na_value=np.nan)
+
+
+def as_numbers(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Return a column as numbers, missing where it holds something else; dates and durations are refused."""
+    if frame[name].dtype.kind in "cmM":
+        raise InputError(f"column {name!r} must be numeric, found {frame[name].dtype}")
+    return pd.to_numeric(frame[name], errors="coerce")
 
 
 def _per_key(frame: pd.DataFrame, name: str, codes: np.ndarray, keys: np.ndarray, what: str) -> Any:

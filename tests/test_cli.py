@@ -213,12 +213,53 @@ BAD = {
     ),
     "a horizon too long": (["run", "small.yaml", "--target.horizon", "9999"], "target.horizon must leave dates"),
     "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
-    "an unknown verb": (["walk"], "the verb must be one of run, report, bench, found 'walk'"),
+    "an unknown verb": (["walk"], "the verb must be one of run, report, data, bench, found 'walk'"),
     "a folder of something else": (
         ["run", "small.yaml", "--out", ".", "--name", "panel"],
         "must be absent, empty or a",
     ),
     "a report of nothing": (["report", "nowhere"], "nowhere"),
+    "an unknown thing to do with data": (
+        ["data", "steal"],
+        "what to do with data must be one of describe, found 'steal'; see finattn data --help",
+    ),
+    "no panel": (["data", "describe"], "a panel must be given first, found none; see finattn data describe --help"),
+    "an option before the panel": (["data", "describe", "--json", "panel"], "a panel must be given first, found none"),
+    "two panels": (["data", "describe", "panel", "built"], "unrecognized arguments: built"),
+    "a panel that is not there": (["data", "describe", "no.csv"], "data.path must be a file, found none at no.csv"),
+    "a folder without a panel": (["data", "describe", "empty"], "data.path must be a file, found none at empty"),
+    "a file with a duplicate": (["data", "describe", "twice.csv"], r"twice.csv: .*1 duplicates: F\d\d on"),
+    "an unknown column": (
+        ["data", "describe", "plain.csv", "--data.columns", "{ret: return}"],
+        "data.columns must name columns of the file, found no ret in it",
+    ),
+    "a layout of a saved panel": (
+        ["data", "describe", "panel", "--data.layout", "wide"],
+        "data.layout must be left out unless source is 'file'",
+    ),
+    "no date between": (
+        ["data", "describe", "panel", "--data.start", "2050"],
+        "data.start to data.end must hold dates",
+    ),
+    "an unknown threshold": (
+        ["data", "describe", "panel", "--stale_row", "3"],
+        r"unknown key stale_row, did you mean stale_rows\?",
+    ),
+    "an unknown key of data": (
+        ["data", "describe", "panel", "--data.colums", "{}"],
+        r"unknown key data.colums, did you mean data.columns\?",
+    ),
+    "a threshold of text": (["data", "describe", "panel", "--stale_rows", "few"], "stale_rows.*whole number.*few"),
+    "a threshold below what can be meant": (
+        ["data", "describe", "panel", "--extreme_return", "-1"],
+        "extreme_return must be a number above 0, such as 1.0 for 100%, found -1.0",
+    ),
+    "one ratio of splits": (["data", "describe", "panel", "--split_ratios", "2"], "split_ratios.*list.*2"),
+    "a page that is a folder": (
+        ["data", "describe", "panel", "--html", "panel"],
+        "html must be a file to write to, found a folder at panel",
+    ),
+    "a page without a name": (["data", "describe", "panel", "--html"], "--html: expected one argument"),
 }
 
 
@@ -232,6 +273,7 @@ def test_bad_input_is_one_clear_line_with_exit_code_2_and_leaves_nothing(case, w
     Path("flat.yaml").write_text("target: 5\n")
     Path("word.yaml").write_text("forecasters: zero\n")
     make_panel(firms=4, days=60).save("built")
+    Path("empty").mkdir()
     Path("csv.yaml").write_text("data: {source: file, path: x.csv}\nsplits: {first_test: '2001-03-01', test: 1M}\n")
     write_csv(Path("twice.csv"), duplicate=True)
     write_csv(Path("percent.csv"), scale=100)
@@ -246,6 +288,56 @@ def test_bad_input_is_one_clear_line_with_exit_code_2_and_leaves_nothing(case, w
     assert "Traceback" not in printed.err and printed.out == ""
     assert re.search(message, lines[0]), lines[0]
     assert sorted(work.rglob("*")) == before
+
+
+def test_data_describe_says_what_a_panel_holds_and_is_quiet_when_piped(work):
+    result = finattn("data", "describe", "panel", cwd=work)
+    assert result.returncode == 0 and result.stderr == "" and "\x1b" not in result.stdout
+    assert result.stdout.startswith("Panel panel\nDates") and "480, from 2001-01-01" in result.stdout
+    assert "! Firms that leave without a delisting return, one on the row after their last: 1 of 2." in result.stdout
+    assert "Coverage by year" in result.stdout and "Extreme returns, the largest first: none" in result.stdout
+
+
+def test_data_describe_reads_a_file_by_the_keys_of_a_configuration_and_prints_json(work, capsys):
+    write_csv(Path("returns.csv"))
+    frame = pd.read_csv("returns.csv").rename(columns={"return": "ret"})
+    frame.loc[frame.index[7], "ret"] = 1.75
+    frame.assign(ret=frame["ret"]).to_csv("other.csv", index=False)
+    options = ["--data.columns", "{ret: return}", "--data.periods_per_year", "250", "--extreme_return", "1.5"]
+    assert cli.main(["data", "describe", "other.csv", *options, "--split_ratios", "[2, 3]", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["panel"] == "other.csv" and content["facts"]["periods_per_year"] == 250
+    row = frame.iloc[7]
+    assert content["extremes"] == [{"date": row["date"], "firm": row["firm"], "return": 1.75, "listed": True}]
+    assert content["thresholds"]["split_ratios"] == [2.0, 3.0] and content["thresholds"]["extreme_return"] == 1.5
+
+
+def test_data_describe_writes_one_page_and_nothing_else(work, capsys):
+    before = set(work.rglob("*"))
+    assert cli.main(["data", "describe", "panel", "--html", "pages/panel.html"]) == 0
+    assert capsys.readouterr().out.endswith("\nhtml: pages/panel.html\n")
+    assert set(work.rglob("*")) - before == {work / "pages", work / "pages/panel.html"}
+    assert "What the panel holds" in (work / "pages/panel.html").read_text()
+    assert cli.main(["data", "describe", "panel", "--html", "pages/panel.html", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["facts"]["firms"] == 8
+
+
+def test_data_describe_takes_the_sample_by_its_name(work, capsys):
+    assert cli.main(["data", "describe", "sample", "--data.start", "2020"]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "! No firm ever leaves: the listings of all 20 firms" in text and "The source says: 20 large US stocks" in text
+    )
+
+
+def test_the_verbs_of_data_say_what_they_do(work, capsys):
+    for arguments in (["data"], ["data", "-h"]):
+        assert cli.main(arguments) == 0
+        assert "usage: finattn data VERB" in capsys.readouterr().out
+    assert cli.main(["data", "describe", "--help"]) == 0
+    text = capsys.readouterr().out
+    for name in ("PANEL", "--json", "--html", "--stale_rows", "--data.columns"):
+        assert name in text
 
 
 def test_a_failure_that_is_no_input_error_is_exit_code_1(work, capsys, monkeypatch):
@@ -273,7 +365,7 @@ def test_the_written_configuration_reads_back_to_the_same_run(work):
 
 def test_help_and_version_answer_without_torch_or_pandas():
     code = (
-        "import sys; from finattn.cli import main; main(['--help']); main(['--version']); "
+        "import sys; from finattn.cli import main; main(['--help']); main(['--version']); main(['data', '--help']); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'pandas', 'numpy')))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -125,6 +125,7 @@ def _panel(returns: Floats, ranks: Floats, macro: Floats, factors: Floats, setti
         periods_per_year=12,
         source={
             "name": "finattn.data.gu_kelly_xiu",
+            "availability": "known at t",
             "returns": "simulated, in excess of the risk-free rate",
             "settings": settings,
             "caveats": ["Simulated firms: nothing here is a fact about a market."],

@@ -305,6 +305,7 @@ def _panel(
         industry_as_of=True,
         source={
             "name": "finattn.data.simulate",
+            "availability": "known at t",
             "returns": "simulated, simple",
             "industry": "made-up SIC codes, constant while a firm is listed",
             "settings": settings | {"design": asdict(design)},

@@ -1,7 +1,8 @@
 """From a configuration to a panel."""
 
 from finattn.config import DataConfig
-from finattn.data.files import load_file
+from finattn.data.files import load_files
+from finattn.data.report_table import with_reports
 from finattn.data.sample import sample
 from finattn.errors import InputError
 from finattn.panel import Panel
@@ -25,13 +26,9 @@ def load(config: DataConfig) -> Panel:
     elif config.source == "panel":
         panel = Panel.load(str(config.path))
     else:
-        panel = load_file(
-            str(config.path),
-            columns=config.columns,
-            periods_per_year=config.periods_per_year,
-            industry_scheme=config.industry_scheme,
-            industry_as_of=config.industry_as_of,
-        )
+        panel = load_files(config)
+    if config.reports.path is not None:
+        panel = with_reports(panel, config.reports)
     start, end = (None if edge is None else str(edge) for edge in (config.start, config.end))
     cut = panel[start:end]
     if not len(cut):

@@ -6,16 +6,11 @@ Nothing is trained, downloaded or measured here: every number comes from the run
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from finattn import evaluation, looks, plots
 from finattn.config import BASELINES, RunConfig
@@ -24,6 +19,7 @@ from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
 from finattn.report import sentences, tables
+from finattn.report.page import Figure, embed, render
 from finattn.storage import atomic_file
 
 
@@ -59,16 +55,6 @@ class Run:
         return [model for model in self.forecasts.models if model not in BASELINES]
 
 
-class Figure(NamedTuple):
-    """A figure for the page: `says` is read aloud in its place, `caption` stands below it."""
-
-    key: str
-    says: str
-    caption: str
-    json: Markup
-    height: int
-
-
 def write(run: str | Path) -> Path:
     """Write `report.html` into a run's folder, from the files there, and return its path.
 
@@ -86,7 +72,7 @@ def write(run: str | Path) -> Path:
         Where a file that every report needs is absent or cannot be read.
     """
     files = read(Path(run))
-    page = _template().render(**_context(files))
+    page = render("template.html.j2", _context(files))
     path = Path(run) / "report.html"
     with atomic_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -119,26 +105,6 @@ def _optional(path: Path) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path.is_file() else None
 
 
-def _template() -> jinja2.Template:
-    source = resources.files("finattn.report").joinpath("template.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["together"] = _together
-    return environment.from_string(source)
-
-
-def _together(text: str) -> str:
-    """Keep an estimate and its error, and both sides of an equation, on one line."""
-    for sign in "±=<":
-        text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
-    return text
-
-
 def _context(run: Run) -> dict[str, Any]:
     """Collect everything that the template shows."""
     per_date = evaluation.per_date(run.forecasts)
@@ -155,13 +121,12 @@ def _context(run: Run) -> dict[str, Any]:
         "ranking": _ranking_figures(run, per_date),
         "portfolio": None if summary is None else tables.portfolio(summary),
         "value": None if run.portfolio is None else _value_figure(run.portfolio),
-        "folds": _figure("folds", plots.fold_timeline(folds), *FOLDS) if folds else None,
+        "folds": embed("folds", plots.fold_timeline(folds), *FOLDS) if folds else None,
         **_attention_figures(run),
         "tuning": tables.tuning(run.provenance.get("tuning", [])),
         "provenance": tables.provenance(run.provenance),
         "config": run.config_text,
         "reference": looks.label(run.headline[1]),
-        "plotly": Markup(get_plotlyjs()),  # a library's own code, the one text here that is not escaped
     }
 
 
@@ -254,17 +219,6 @@ PEERS = (
 )
 
 
-def _figure(key: str, figure: go.Figure, says: str, caption: str) -> Figure:
-    return Figure(key, says, caption, Markup(_script_safe(figure.to_json())), int(figure.layout.height))
-
-
-def _script_safe(text: str) -> str:
-    """Write JSON so that no text inside it can end the script element that holds it."""
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
 def _ranking_figures(run: Run, per_date: pd.DataFrame) -> dict[str, Figure]:
     reference = run.headline[1]
     made = {
@@ -284,7 +238,7 @@ def _ranking_figures(run: Run, per_date: pd.DataFrame) -> dict[str, Figure]:
             "Blue is above zero, orange below. A year's mean is noisy: compare rows before cells.",
         ),
     }
-    return {key: _figure(key, *parts) for key, parts in made.items()}
+    return {key: embed(key, *parts) for key, parts in made.items()}
 
 
 def _value_figure(daily: pd.DataFrame) -> Figure:
@@ -292,7 +246,7 @@ def _value_figure(daily: pd.DataFrame) -> Figure:
     traded = "one day after the decision" if delay else "at the decision's close"
     caption = f"Traded {traded}. Log scale: equal slopes are equal growth. Values at the end of each week."
     figure = plots.portfolio_value(daily[daily["delay"] == delay])
-    return _figure("value", figure, "Value of every model's long-short portfolio, before and after costs", caption)
+    return embed("value", figure, "Value of every model's long-short portfolio, before and after costs", caption)
 
 
 def _attention_figures(run: Run) -> dict[str, Figure | None]:
@@ -303,12 +257,10 @@ def _attention_figures(run: Run) -> dict[str, Figure | None]:
         return found
     kinds = set(table.loc[table["method"] == "attention", "kind"])
     if "lag" in kinds:
-        found["lags"] = _figure(
-            "lags", plots.attention_over_lags(table), "Attention weights by lag and date", ATTENTION
-        )
+        found["lags"] = embed("lags", plots.attention_over_lags(table), "Attention weights by lag and date", ATTENTION)
     if "peer" in kinds and run.panel.shape[1] <= READABLE:
         figure = plots.peer_heat_map(table, [str(firm) for firm in run.panel.firms], _last_codes(run.panel))
-        found["peers"] = _figure("peers", figure, "Attention weights between firms sorted by SIC code", PEERS)
+        found["peers"] = embed("peers", figure, "Attention weights between firms sorted by SIC code", PEERS)
     return found
 
 

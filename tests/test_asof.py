@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from finattn.data import asof
 from finattn.data.asof import Rule
+from finattn.data.rule import REASONS
 from finattn.errors import InputError
 from finattn.panel import Panel
 
@@ -171,7 +172,7 @@ def test_rows_that_cannot_be_placed_are_refused_or_dropped_and_counted():
     names = ("without_availability", "without_period", "period_after_availability", "duplicates")
     assert [found.counts[name] for name in names] == [1, 1, 1, 0]
     np.testing.assert_array_equal(found.values[:4, 0, 0], [NAN, NAN, 110, 110])
-    assert sum(found.counts[name] for name in asof._REASONS) == found.counts["rows"] == 12
+    assert sum(found.counts[name] for name in REASONS) == found.counts["rows"] == 12
 
 
 def test_daily_values_are_joined_on_their_own_day():

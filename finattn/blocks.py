@@ -94,6 +94,17 @@ class Scaling:
         return np.concatenate([np.clip(values, -CLIP, CLIP), missing[:, :, 2:]], axis=2, dtype=np.float32)
 
 
+def not_finite(x: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+    """Return where inputs [... f] are observed [...] and not finite, a row of places each.
+
+    Examples
+    --------
+    >>> not_finite(torch.tensor([[1.0], [torch.nan], [torch.inf]]), torch.tensor([True, False, True])).tolist()
+    [[2]]
+    """
+    return (observed & ~torch.isfinite(x).all(-1)).nonzero()
+
+
 class Reference(NamedTuple):
     """A reference universe: a panel on the same dates, and its own scaling, fitted on training rows."""
 

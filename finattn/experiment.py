@@ -157,12 +157,11 @@ def walk_forward(
     folds = list(splits.split(panel.dates))
     total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
     folder = None if folder is None else Path(folder)
-    if folder:
-        _cut(panel, folds[0], target, reference, neighbours)  # what is refused leaves nothing behind
-        _open(folder, panel, splits, target, forecasters, _prints(reference, neighbours))
     tables, number = [], 0
     for fold in folds:
         cuts = _cut(panel, fold, target, reference, neighbours)
+        if folder and fold is folds[0]:  # only now, so that what is refused leaves nothing behind
+            _open(folder, panel, splits, target, forecasters, _prints(reference, neighbours))
         for rung in forecasters:
             for seed in rung.seeds:
                 place = fit_folder(folder, fold.number, rung.name, seed) if folder else None

@@ -32,7 +32,7 @@ def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
         fields["industry"] = _scatter(as_codes(frame["industry"].fillna(0)), rows, columns, shape, 0)
     for column, name in {"return": "returns", **{level: level for level in LEVELS}}.items():
         if column in frame.columns:
-            fields[name] = _scatter(_column(frame, column), rows, columns, shape, np.nan)
+            fields[name] = _scatter(read_numbers(column, frame[column]), rows, columns, shape, np.nan)
     if "name" in frame.columns:
         fields["names"] = _per_key(frame, "name", columns, firms, "firm")
     if "risk_free" in frame.columns:
@@ -43,7 +43,7 @@ def frame_fields(frame: pd.DataFrame) -> dict[str, Any]:
         fields["factor_names"] = tuple(name.removeprefix("factor:") for name in factors)
     features = [name for name in frame.columns if name not in RESERVED and name not in factors]
     if features:
-        values = {name: _column(frame, name) for name in features}
+        values = {name: read_numbers(name, frame[name]) for name in features}
         wide = np.float32 if all(v.dtype == np.float32 for v in values.values()) else np.float64
         fields["features"] = np.full((*shape, len(features)), np.nan, wide)
         for f, name in enumerate(features):
@@ -114,24 +114,34 @@ def _scatter(
     return result
 
 
-def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
-    """Return a column as floats, or say which row is not a number."""
-    column = frame[name]
-    if column.dtype == np.float32:
+def read_numbers(name: str, column: pd.Series, start: int = 0) -> np.ndarray:
+    """Return a column, or a batch of it, as floats, single ones as they are.
+
+    Raises
+    ------
+    InputError
+        For text and dates, naming the row of the file: `start` and the place in the batch.
+
+    Examples
+    --------
+    >>> read_numbers("x", pd.Series(["1.5", None])).tolist()
+    [1.5, nan]
+    """
+    if column.dtype in (np.float32, np.float64):
         return column.to_numpy()
-    numbers = as_numbers(frame, name)
+    numbers = as_numbers(name, column)
     bad = (numbers.isna() & column.notna()).to_numpy()
     if bad.any():
         row = int(np.argmax(bad))
-        raise InputError(f"column {name!r} must be numeric, found {column.iloc[row]!r} in row {row}")
+        raise InputError(f"column {name!r} must be numeric, found {column.iloc[row]!r} in row {start + row}")
     return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
-def as_numbers(frame: pd.DataFrame, name: str) -> pd.Series:
+def as_numbers(name: str, column: pd.Series) -> pd.Series:
     """Return a column as numbers, missing where it holds something else; dates and durations are refused."""
-    if frame[name].dtype.kind in "cmM":
-        raise InputError(f"column {name!r} must be numeric, found {frame[name].dtype}")
-    return pd.to_numeric(frame[name], errors="coerce")
+    if column.dtype.kind in "cmM":
+        raise InputError(f"column {name!r} must be numeric, found {column.dtype}")
+    return pd.to_numeric(column, errors="coerce")
 
 
 def _per_key(frame: pd.DataFrame, name: str, codes: np.ndarray, keys: np.ndarray, what: str) -> Any:
@@ -139,7 +149,7 @@ def _per_key(frame: pd.DataFrame, name: str, codes: np.ndarray, keys: np.ndarray
     if name == "name":  # a firm without a name is called by its identifier
         values = frame[name].astype(object).where(frame[name].notna(), keys[codes]).astype(str).to_numpy(object)
     else:
-        values = _column(frame, name)
+        values = read_numbers(name, frame[name])
     result = np.full(len(keys), "" if name == "name" else np.nan, dtype=values.dtype)
     result[codes] = values
     differs = pd.Series(values).ne(pd.Series(result[codes])) & ~(pd.isna(values) & pd.isna(result[codes]))

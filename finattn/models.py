@@ -26,7 +26,7 @@ from finattn.attention import (
     through_time,
     top_weights,
 )
-from finattn.blocks import Block, cut
+from finattn.blocks import Block, cut, not_finite
 from finattn.config import AXES, Axis, ModelConfig
 from finattn.errors import InputError
 from finattn.stream import Stream
@@ -301,9 +301,9 @@ class PanelTransformer(nn.Module):
         if block.observed.shape != block.x.shape[:2] or block.observed.dtype != torch.bool:
             found = f"{tuple(block.observed.shape)} of {block.observed.dtype}"
             raise InputError(f"observed must be boolean, for each date and firm of x, found {found}")
-        known = torch.isfinite(block.x).all(-1) | ~block.observed
-        if not bool(known.all()):
-            row, firm = (~known).nonzero()[0].tolist()
+        places = not_finite(block.x, block.observed)
+        if len(places):
+            row, firm = places[0].tolist()
             raise InputError(f"x must be finite where observed, found another number at row {row}, firm {firm}")
 
     def _starts(self, first: int) -> list[int]:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from finattn.attention import Context, TimeCache
-from finattn.blocks import Block, cut
+from finattn.blocks import Block, cut, not_finite
 from finattn.errors import InputError
 from finattn.storage import atomic_file
 
@@ -73,10 +73,9 @@ class Stream:
                 f"a day must have x of shape {shape} and observed (bool) of {shape[:1]}, found {tuple(x.shape)} and "
                 f"{tuple(observed.shape)} ({observed.dtype})"
             )
-        finite = torch.isfinite(x).all(-1) | ~observed
-        if not bool(finite.all()):
-            firm = int((~finite).nonzero()[0])
-            raise InputError(f"x must be finite where observed, found another number of firm {firm}")
+        places = not_finite(x, observed)
+        if len(places):
+            raise InputError(f"x must be finite where observed, found another number of firm {int(places[0])}")
         empty = observed.new_zeros(1, firms)
         groups = observed.new_zeros(firms, 0).int() if industry is None else industry
         day = Block(

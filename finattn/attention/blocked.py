@@ -68,14 +68,23 @@ class Cut(NamedTuple):
         return -(-(self.front + self.days) // self.size)
 
     @property
+    def rows(self) -> int:
+        """Rows of a firm."""
+        return self.chunks * self.size
+
+    @property
+    def back(self) -> int:
+        """Rows after the last day."""
+        return self.rows - self.front - self.days
+
+    @property
     def firms(self) -> int:
         """Firms that are attended to at once."""
-        return max(1, CELLS // (self.chunks * self.size * self.reach))
+        return max(1, CELLS // (self.rows * self.reach))
 
     def cover(self, x: Tensor, first: int = 0) -> Tensor:
-        """Fill up days [n t p], which begin at day `first`, to whole chunks [n b·c p]."""
-        front = self.front + first
-        return F.pad(x, (0, 0, front, self.chunks * self.size - front - x.shape[1]))
+        """Fill up the days [n t p] from `first` on to whole chunks [n b·c p]."""
+        return F.pad(x, (0, 0, self.front + first, self.back))
 
     def uncover(self, rows: Tensor, first: int = 0) -> Tensor:
         """View the days from `first` on of whole chunks."""
@@ -193,7 +202,7 @@ def _gradients(
 
 def _rows(x: Tensor, turn: Tensor | None, packed: Packed, cut: Cut) -> Tensor:
     """Return days [n t p] as rows [r p], rotated, after as many as the first chunk reaches back."""
-    rows = x.new_zeros(cut.lookback - 1 + len(x) * cut.chunks * cut.size, x.shape[-1])
+    rows = x.new_zeros(cut.lookback - 1 + len(x) * cut.rows, x.shape[-1])
     days = cut.uncover(rows[cut.lookback - 1 :].unflatten(0, (len(x), -1)))
     days.copy_(x)
     if turn is not None:
@@ -254,12 +263,11 @@ def _mask(band: Tensor, observed: Tensor, cut: Cut) -> Mask:
     """Add to the band -inf where nothing is observed, or no day is; an empty row attends to all, to be wiped out."""
     if cut.skip >= cut.lookback - 1 and bool(observed.all()):
         return Mask(band.expand(-1, len(observed) * cut.chunks, -1, -1))
-    ends = cut.front, cut.chunks * cut.size - cut.front - cut.days
     unseen = torch.zeros(observed.shape, dtype=band.dtype).masked_fill_(~observed, -torch.inf)
-    unseen = F.pad(unseen, (cut.lookback - 1 + ends[0], ends[1]), value=-torch.inf)
+    unseen = F.pad(unseen, (cut.lookback - 1 + cut.front, cut.back), value=-torch.inf)
     added = band + unseen.unfold(1, cut.reach, cut.size).flatten(0, 1)[:, None]
     seen = observed.cumsum(1)
-    empty = F.pad(seen == F.pad(seen, (cut.lookback, 0))[:, : cut.days], ends, value=True)
+    empty = F.pad(seen == F.pad(seen, (cut.lookback, 0))[:, : cut.days], (cut.front, cut.back), value=True)
     if not bool(empty.any()):
         return Mask(added)
     empty = empty.view(-1, cut.size, 1)

@@ -102,7 +102,7 @@ def band_operations(cell: Cell) -> float:
     1280.0
     """
     cut = _cut(cell)
-    return 4.0 * cell.firms * cell.width * cut.chunks * cut.size * cut.reach / cell.days
+    return 4.0 * cell.firms * cell.width * cut.rows * cut.reach / cell.days
 
 
 def band_bytes(cell: Cell) -> float:
@@ -111,9 +111,9 @@ def band_bytes(cell: Cell) -> float:
     The output is held in parts and joined; of the firms at once, rows and weights are held.
     """
     cut = _cut(cell)
-    rows, firms = cut.chunks * cut.size, min(cell.firms, cut.firms)
+    firms = min(cell.firms, cut.firms)
     whole = cell.firms * cell.width * (3 * cut.days + 2 * cell.days)
-    return 4.0 * (whole + firms * rows * (3 * cell.width + cell.heads * cut.reach))
+    return 4.0 * (whole + firms * cut.rows * (3 * cell.width + cell.heads * cut.reach))
 
 
 def softmax_operations(cell: Cell) -> float:

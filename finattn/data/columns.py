@@ -136,7 +136,7 @@ def read_numbers(table: pd.DataFrame, name: str) -> np.ndarray:
     >>> read_numbers(pd.DataFrame({"assets": ["7", None]}), "assets").tolist()
     [7.0, nan]
     """
-    column, numbers = table[name], as_numbers(table, name).to_numpy(np.float64, na_value=np.nan)
+    column, numbers = table[name], as_numbers(name, table[name]).to_numpy(np.float64, na_value=np.nan)
     bad = np.isnan(numbers) & column.notna().to_numpy() | np.isinf(numbers)
     if bad.any():
         row = int(np.argmax(bad))

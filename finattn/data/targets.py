@@ -10,7 +10,7 @@ import pandas as pd
 
 from finattn.data.table_files import encode, series
 from finattn.errors import InputError
-from finattn.frames import as_numbers
+from finattn.frames import read_numbers
 
 _LARGEST_CODE = np.iinfo(np.int32).max
 
@@ -97,26 +97,6 @@ class PerKey:
 # -- reading ------------------------------------------------------------
 
 
-def read_numbers(name: str, column: pd.Series, start: int = 0) -> np.ndarray:
-    """Return a batch as floats, single ones as they are.
-
-    Raises
-    ------
-    InputError
-        For text and dates, naming the row of the file: `start` and the place in the batch.
-
-    Examples
-    --------
-    >>> read_numbers("x", pd.Series(["1.5", None])).tolist()
-    [1.5, nan]
-    """
-    if column.dtype in (np.float32, np.float64):
-        return column.to_numpy()
-    numbers = as_numbers(column.to_frame(name), name)
-    _refuse((numbers.isna() & column.notna()).to_numpy(), column, f"column {name!r} must be numeric", start, "in")
-    return numbers.to_numpy(np.float64, na_value=np.nan)
-
-
 def read_codes(name: str, column: pd.Series, start: int = 0) -> np.ndarray:
     """Return a batch as int32 codes, 0 where there is none.
 
@@ -138,9 +118,9 @@ def read_codes(name: str, column: pd.Series, start: int = 0) -> np.ndarray:
     return numbers.astype(np.int32)
 
 
-def _refuse(bad: np.ndarray, column: pd.Series, expected: str, start: int, at: str = "at") -> None:
+def _refuse(bad: np.ndarray, column: pd.Series, expected: str, start: int) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         found = column.iloc[row]
-        shown = repr(found) if isinstance(found, str) or at == "in" else str(found)
-        raise InputError(f"{expected}, found {shown} {at} row {start + row}")
+        shown = repr(found) if isinstance(found, str) else str(found)
+        raise InputError(f"{expected}, found {shown} at row {start + row}")

@@ -9,8 +9,9 @@ import pandas as pd
 from finattn.checks import LEVELS, as_dates, as_firms, some
 from finattn.data.prices import NEEDED, PRICED
 from finattn.data.table_files import TableFile, located, stem
-from finattn.data.targets import read_codes, read_numbers
+from finattn.data.targets import read_codes
 from finattn.errors import InputError
+from finattn.frames import read_numbers
 
 _NOT_WIDE = ("date", "firm", "name", "risk_free")
 

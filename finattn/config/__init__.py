@@ -1,0 +1,25 @@
+"""Every number that a run depends on, as frozen dataclasses that refuse what cannot be.
+
+`finattn.config_file` reads them from YAML with the same keys.
+"""
+
+from finattn.config.data import DataConfig, ReportsConfig
+from finattn.config.evaluation import BASELINES, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
+from finattn.config.model import AXES, Axis, ModelConfig, Normaliser, TrainingConfig
+from finattn.config.run import RunConfig
+
+__all__ = [
+    "AXES",
+    "BASELINES",
+    "Axis",
+    "BaselinesConfig",
+    "DataConfig",
+    "ModelConfig",
+    "Normaliser",
+    "PortfolioConfig",
+    "ReportsConfig",
+    "RunConfig",
+    "SplitsConfig",
+    "TargetConfig",
+    "TrainingConfig",
+]

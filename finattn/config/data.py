@@ -1,0 +1,126 @@
+"""Where a panel comes from."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from finattn.config.require import require
+from finattn.errors import InputError
+
+_OF_FILES = (
+    "layout", "values", "use", "duplicates", "infinite", "longest_gap", "thin_dates", "industries",
+    "industries_columns", "industry_levels",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReportsConfig:
+    """A table of reports whose figures become features from the day on which each was known.
+
+    Parameters
+    ----------
+    path : CSV or Parquet, a row a report; None for no reports.
+    columns : the feature that each column of figures becomes: ``{"assets": "total_assets"}``.
+    where : rows to use, by the text of a column: ``{"period_focus": "FY"}``. Figures of different kinds, such as flows
+        of a quarter and of a year, must not be mixed.
+    stale_after : age beyond which a figure is missing, "15M"; None for never.
+    rule : which columns say when, and which row wins, by the names of `finattn.data.asof.Rule`.
+    """
+
+    path: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    stale_after: str | None = "15M"
+    rule: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a table of which nothing is used."""
+        given = bool(self.columns) == (self.path is not None)
+        require("data.reports.columns", self.columns, given, "given with data.reports.path and only with it")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the panel comes from.
+
+    Parameters
+    ----------
+    source : "sample" (20 S&P 500 stocks, 1990 to 2022), "file" (CSV or Parquet) or "panel" (a folder written by
+        `Panel.save`).
+    path : the file or folder; the sample needs none. Of source "file" also a folder of files, or a pattern such as
+        "prices/*.csv".
+    columns : for a file, the panel's name of each column that is called otherwise: ``{"ret": "return"}``; of a wide
+        layout, the panel's name of each file.
+    start, end : first and last day to use, such as "1995-01-01"; None for all there are.
+    periods_per_year : rows a year of a file, 252 for daily data.
+    industry_scheme, industry_as_of : what a file's industry codes are, and whether they are as known on each date.
+    industry_widths : of the scheme "custom", the digits of each level from the finest to the coarsest.
+
+    The other keys are for source "file" alone:
+
+    layout : "long" (a row for each firm-date), "wide" (a column for each firm and a file for each variable) or
+        "by_firm" (a file for each firm, called as the firm).
+    values : "returns" (a column return, fractions), "adjusted_prices" (a column adjusted_price, that makes returns
+        and nothing else) or "raw_prices" (columns price, split and dividend); see `finattn.data.prices`. With either
+        kind of prices, `price` is the raw close and `volume`, in shares, makes dollar_volume with it.
+    use : columns by the file's names that are read beside those of date and firm; all where empty.
+    duplicates : "refuse" a firm-date that is there twice, or use the "last" one and count the others.
+    infinite : "refuse" infinite numbers, or take them as "missing" and count them.
+    longest_gap : rows without a price that a return made of prices may bridge; 0 leaves it missing.
+    thin_dates : share of the usual number of firms (the median of the 21 dates before) below which a date is left
+        out, as holidays on which a few symbols have rows; 0 keeps all.
+    industries : a file with firm and, as there are, industry and name; with start and end, a row for each stretch of
+        days. industries_columns : our names of its columns. industry_levels : its columns of words, from the coarsest
+        level to the finest, that codes of the scheme "custom" are made of.
+    reports : figures of reports that become features from the day on which they were known.
+    """
+
+    source: Literal["sample", "file", "panel"] = "sample"
+    path: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    start: str | None = None
+    end: str | None = None
+    periods_per_year: int = 252
+    industry_scheme: Literal["sic", "gics", "custom"] = "sic"
+    industry_as_of: bool = False
+    industry_widths: tuple[int, ...] = ()
+    layout: Literal["long", "wide", "by_firm"] = "long"
+    values: Literal["returns", "adjusted_prices", "raw_prices"] = "returns"
+    use: tuple[str, ...] = ()
+    duplicates: Literal["refuse", "last"] = "refuse"
+    infinite: Literal["refuse", "missing"] = "refuse"
+    longest_gap: int = 0
+    thin_dates: float = 0.0
+    industries: str | None = None
+    industries_columns: dict[str, str] = field(default_factory=dict)
+    industry_levels: tuple[str, ...] = ()
+    reports: ReportsConfig = field(default_factory=ReportsConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse a source without its path, and keys that do not go together."""
+        if isinstance(self.reports, dict):  # as plain YAML has it
+            object.__setattr__(self, "reports", ReportsConfig(**self.reports))
+        if (self.path is None) != (self.source == "sample"):
+            raise InputError(f"data.path must be given for source 'file' or 'panel' and only then, found {self.path!r}")
+        for name, kinds in (("layout", ("long", "wide", "by_firm")), ("duplicates", ("refuse", "last")),
+                            ("values", ("returns", "adjusted_prices", "raw_prices")),
+                            ("infinite", ("refuse", "missing"))):  # fmt: skip
+            require(f"data.{name}", getattr(self, name), getattr(self, name) in kinds, f"one of {', '.join(kinds)}")
+        require("data.longest_gap", self.longest_gap, self.longest_gap >= 0, "at least 0")
+        require("data.thin_dates", self.thin_dates, 0 <= self.thin_dates < 1, "at least 0 and below 1")
+        for item in (item for item in fields(self) if item.name in _OF_FILES and self.source != "file"):
+            value, default = getattr(self, item.name), getattr(type(self), item.name, {})  # a factory's is no attribute
+            require(f"data.{item.name}", value, value == default, "left out unless source is 'file'")
+        require("data.use", self.use, not self.use or self.layout != "wide", "left out of the layout 'wide'")
+        for name in ("industries_columns", "industry_levels"):
+            value = getattr(self, name)
+            require(f"data.{name}", value, self.industries is not None or not value, "left out without industries")
+        self._check_scheme()
+
+    def _check_scheme(self) -> None:
+        """Refuse widths and levels that do not go with the industry scheme."""
+        scheme, widths, levels = self.industry_scheme, self.industry_widths, self.industry_levels
+        fits = not levels or (scheme == "custom" and not widths)
+        expected = "'custom', without industry_widths, where industry_levels make the codes"
+        require("data.industry_scheme", scheme, fits, expected)
+        custom = self.source != "file" or levels or (scheme == "custom") == bool(widths)
+        require("data.industry_widths", widths, custom, "given with industry_scheme 'custom' and only with it")

@@ -1,0 +1,95 @@
+"""What is forecast and when, against which baselines, and what is made of it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from finattn.config.require import require
+
+BASELINES = ("zero", "historical_mean", "ridge", "sic_average", "sic_kernel")
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """What is forecast: the compounded return over rows (t + delay, t + delay + horizon].
+
+    Parameters
+    ----------
+    horizon : rows, at least 1. delay : 0 trades at the decision's close, 1 at the next row's.
+    missing_delisting_return : stands in where a firm leaves the list without a return on that row; counted.
+    """
+
+    horizon: int = 5
+    delay: int = 0
+    missing_delisting_return: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse horizons and delays that make no target."""
+        require("target.horizon", self.horizon, self.horizon >= 1, "at least 1")
+        require("target.delay", self.delay, self.delay in (0, 1), "0 or 1")
+        value = self.missing_delisting_return
+        require("target.missing_delisting_return", value, -1 <= value <= 0, "between -1 and 0")
+
+
+@dataclass(frozen=True)
+class SplitsConfig:
+    """Walk-forward folds: train, then valid, then test, each before the next.
+
+    Parameters
+    ----------
+    first_test : first day of the first test window.
+    test, valid, train : lengths, calendar ("4Y", "6M") or a count of rows (500); train None expands from the start.
+    embargo : rows added to the gap that the target's horizon and delay need.
+    decisions : dates on which forecasts are made and scored; training uses every row.
+    """
+
+    first_test: str = "2000-01-01"
+    test: str | int = "4Y"
+    valid: str | int = "2Y"
+    train: str | int | None = None
+    embargo: int = 0
+    decisions: Literal["daily", "weekly", "month-end", "quarter-end"] = "weekly"
+
+    def __post_init__(self) -> None:
+        """Refuse a negative embargo; lengths are read where the dates are known."""
+        require("splits.embargo", self.embargo, self.embargo >= 0, "at least 0")
+
+
+@dataclass(frozen=True)
+class BaselinesConfig:
+    """What the baselines choose among, on validation rank IC, in every fold.
+
+    Parameters
+    ----------
+    ridge_strengths : penalties as multiples of the number of firm-dates; ridge_lookback : rows in its flat window.
+    peer_windows : k of a peer's compounded return over (t - k, t]; bandwidths : of the Gaussian kernel, in units of
+        characteristics ranked to [-1, 1]. minimum_peers : a SIC level with fewer gives way to the next coarser.
+    """
+
+    ridge_strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+    ridge_lookback: int = 60
+    peer_windows: tuple[int, ...] = (1, 5, 21, 63)
+    bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    minimum_peers: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse empty and non-positive choices."""
+        for name in ("ridge_strengths", "peer_windows", "bandwidths"):
+            value = getattr(self, name)
+            proper = bool(value) and all(0 < choice < math.inf for choice in value)
+            require(f"baselines.{name}", value, proper, "not empty, all finite and above 0")
+        for name in ("ridge_lookback", "minimum_peers"):
+            require(f"baselines.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+
+
+@dataclass(frozen=True)
+class PortfolioConfig:
+    """The long-short portfolio: `quantiles` of firms by score, `cost` a unit traded (0.001 is ten basis points)."""
+
+    quantiles: int = 5
+    cost: float = 0.001
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than two quantiles and negative costs."""
+        require("portfolio.quantiles", self.quantiles, self.quantiles >= 2, "at least 2")
+        require("portfolio.cost", self.cost, 0 <= self.cost < 1, "at least 0 and below 1")

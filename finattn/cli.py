@@ -9,14 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from finattn import __version__
-from finattn.config import DataConfig, RunConfig
-from finattn.config_file import describe_unknown_key, read_yaml
+from finattn.config import DataConfig, RunConfig, Source
+from finattn.config_file import describe_unknown_key, known_keys, read_yaml
 from finattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,8 +29,12 @@ _DATA = "Get data, and see what there is before anything is fitted to it."
 _DESCRIBE = """Say what a panel holds and what in it may be wrong: spans, coverage by year, what is missing, firms that
 enter and leave, extreme returns, prices that do not move, suspected unadjusted splits, firms without an industry code.
 
-PANEL is a folder that Panel.save wrote, a CSV or Parquet file (or a folder or pattern of them), or sample. How files
-are read is said by the same keys as in a configuration, such as --data.columns '{ret: return}'."""
+PANEL is a configuration (.yaml), a folder that Panel.save wrote, a CSV or Parquet file (or a folder or pattern of
+them), or the name of a source: sample, simulated, yahoo, wrds. How it is read is said by the same keys as in a
+configuration, such as --data.columns '{ret: return}'."""
+_LOAD = """Make a panel, with all that is joined to it, and save it as a folder that opens at once.
+
+PANEL is what finattn data describe takes."""
 _RUN = """Run a configuration from source to report, and write it all to runs/NAME.
 
 A second run goes on where the first one stopped. Every key of the configuration can be given as --key value,
@@ -137,10 +140,8 @@ def describe_data(given: list[str]) -> int:
     if {"-h", "--help"} & set(given):
         parser.print_help()
         return 0
-    if not given or given[0].startswith("-"):
-        raise InputError("a panel must be given first, found none; see finattn data describe --help")
-    name, *rest = given
-    made = _make(parser, [*_source(name), *rest], [*(f"data.{item.name}" for item in fields(DataConfig)), *thresholds])
+    name, *rest = _first(given, "a panel", "describe")
+    made = _make(parser, [*_source(name), *rest], [*_DATA_KEYS, *thresholds])
     if made.html is not None and Path(made.html).is_dir():
         raise InputError(f"html must be a file to write to, found a folder at {made.html}")
     from finattn.data import load
@@ -157,14 +158,42 @@ def describe_data(given: list[str]) -> int:
     return 0
 
 
+def load_data(given: list[str]) -> int:
+    """Parse `finattn data load PANEL --out FOLDER [--force] [--key value …]`, make the panel and save it."""
+    parser = _data_parser("load PANEL", _LOAD)
+    parser.add_argument("--out", type=str, help="folder to write")
+    parser.add_argument("--force", action="store_true", help="replace a panel that is there")
+    if {"-h", "--help"} & set(given):
+        parser.print_help()
+        return 0
+    name, *rest = _first(given, "a panel", "load")
+    made = _make(parser, [*_source(name), *rest], _DATA_KEYS)
+    if made.out is None:
+        raise InputError("--out must be a folder to write to, found none")
+    place = Path(made.out)
+    free = not place.exists() or place.is_dir() and (not any(place.iterdir()) or (place / "panel.json").exists())
+    if not free or ((place / "panel.json").exists() and not made.force):
+        raise InputError(f"--out must be absent or empty, or a saved panel with --force, found {place}")
+    from finattn.data import load
+
+    panel = load(made.data)
+    panel.save(place)
+    print(f"panel: {place}, {len(panel)} dates from {panel.dates[0]} to {panel.dates[-1]}, {len(panel.firms)} firms")
+    return 0
+
+
 Verbs = Mapping[str, tuple[Callable[[list[str]], int], str]]
 VERBS: Verbs = {
     "run": (run, "run a configuration from source to report"),
     "report": (report, "write a run's report again"),
-    "data": (data, "describe a panel: what it holds and what in it may be wrong"),
+    "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),
 }
-DATA_VERBS: Verbs = {"describe": (describe_data, "say what a panel holds and what in it may be wrong")}
+DATA_VERBS: Verbs = {
+    "describe": (describe_data, "say what a panel holds and what in it may be wrong"),
+    "load": (load_data, "make a panel and save it"),
+}
+_DATA_KEYS = [key for key in known_keys(RunConfig) if key.startswith("data.")]
 
 
 def _find(path: Path) -> Path:
@@ -184,26 +213,40 @@ def _run_parser() -> "ArgumentParser":
     return parser
 
 
-def _describe_parser() -> tuple["ArgumentParser", list[str]]:
-    """Return the parser, and the names of the thresholds, which `describe` itself declares."""
+def _data_parser(usage: str, about: str) -> "ArgumentParser":
     from jsonargparse import ArgumentParser
 
+    parser = ArgumentParser(prog=f"finattn data {usage}", description=about, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--config", action="config", help=argparse.SUPPRESS)  # how `_source` gives a file's keys
+    parser.add_class_arguments(DataConfig, "data")
+    return parser
+
+
+def _describe_parser() -> tuple["ArgumentParser", list[str]]:
+    """Return the parser, and the names of the thresholds, which `describe` itself declares."""
     from finattn.data.describe import describe
 
-    parser = ArgumentParser(
-        prog="finattn data describe PANEL", description=_DESCRIBE, exit_on_error=False, allow_abbrev=False
-    )
+    parser = _data_parser("describe PANEL", _DESCRIBE)
     parser.add_argument("--json", action="store_true", help="print everything as JSON in place of tables")
     parser.add_argument("--html", type=str, help="file to write, one that needs no network")
     parser.add_function_arguments(describe, skip={"panel"})
-    parser.add_class_arguments(DataConfig, "data")
     return parser, list(inspect.signature(describe).parameters)[1:]
 
 
+def _first(given: list[str], what: str, verb: str) -> list[str]:
+    """Return the arguments, of which the first is no option."""
+    if not given or given[0].startswith("-"):
+        raise InputError(f"{what} must be given first, found none; see finattn data {verb} --help")
+    return given
+
+
 def _source(panel: str) -> list[str]:
-    """Return the keys that name a source: the sample, a saved panel, or files."""
-    if panel == "sample":
-        return ["--data.source", "sample"]
+    """Return the keys that name a source: those of a configuration, a source by its name, a saved panel, or files."""
+    if panel.endswith((".yaml", ".yml")):
+        content = read_yaml(_find(Path(panel))).get("data", {})
+        return ["--config", json.dumps({"data": content}, default=str)]  # YAML has dates, JSON has not
+    if panel in get_args(Source) and panel not in ("file", "panel"):
+        return ["--data.source", panel]
     return ["--data.source", "panel" if (Path(panel) / "panel.json").exists() else "file", "--data.path", panel]
 
 

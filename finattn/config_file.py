@@ -82,12 +82,13 @@ def unknown_keys(content: Mapping[str, Any], kind: type = RunConfig, prefix: str
 
 def describe_unknown_key(key: str, known: Sequence[str] | None = None) -> str:
     """Say that a key is unknown, and which known one is nearest; by default of those of `RunConfig`."""
-    nearest = difflib.get_close_matches(key, list(_known_keys(RunConfig)) if known is None else known, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(key, list(known_keys(RunConfig)) if known is None else known, n=1, cutoff=0.5)
     return f"unknown key {key}" + (f", did you mean {nearest[0]}?" if nearest else "")
 
 
-def _known_keys(kind: type, prefix: str = "") -> Iterator[str]:
+def known_keys(kind: type, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that a dataclass has."""
     for item in fields(kind):
         yield f"{prefix}{item.name}"
         if is_dataclass(item.default_factory):
-            yield from _known_keys(item.default_factory, f"{prefix}{item.name}.")
+            yield from known_keys(item.default_factory, f"{prefix}{item.name}.")

@@ -19,6 +19,8 @@ from conftest import make_panel
 from finattn import cli, pipeline
 from finattn.config import RunConfig
 from finattn.config_file import read_yaml
+from finattn.data import Design, simulate
+from finattn.panel import Panel
 
 SMALL = {
     "features": ["reversal", "maximum_return"],
@@ -221,7 +223,7 @@ BAD = {
     "a report of nothing": (["report", "nowhere"], "nowhere"),
     "an unknown thing to do with data": (
         ["data", "steal"],
-        "what to do with data must be one of describe, found 'steal'; see finattn data --help",
+        "what to do with data must be one of describe, load, found 'steal'; see finattn data --help",
     ),
     "no panel": (["data", "describe"], "a panel must be given first, found none; see finattn data describe --help"),
     "an option before the panel": (["data", "describe", "--json", "panel"], "a panel must be given first, found none"),
@@ -258,6 +260,29 @@ BAD = {
     "a page that is a folder": (
         ["data", "describe", "panel", "--html", "panel"],
         "html must be a file to write to, found a folder at panel",
+    ),
+    "a panel without a place": (["data", "load", "panel"], "--out must be a folder to write to, found none"),
+    "a panel over another": (["data", "load", "built", "--out", "panel"], "or a saved panel with --force, found panel"),
+    "a panel over files": (["data", "load", "built", "--out", ".", "--force"], "absent or empty, or a saved panel"),
+    "a panel of a configuration that is not there": (
+        ["data", "load", "no.yaml", "--out", "x"],
+        "found no file no.yaml",
+    ),
+    "an unknown key of a source": (
+        ["data", "load", "simulated", "--out", "x", "--data.simulated.firmz", "3"],
+        r"unknown key data.simulated.firmz, did you mean data.simulated.firms\?",
+    ),
+    "a simulation of too little": (
+        ["data", "load", "simulated", "--out", "x", "--data.simulated.firms", "3"],
+        "firms must be at least industries x .* found 3",
+    ),
+    "a simulation by unknown rules": (
+        ["data", "load", "simulated", "--out", "x", "--data.simulated.design", "{peerz: 3}"],
+        "data.simulated.design must have keys among shares, peers, .* found peerz",
+    ),
+    "a simulation by words": (
+        ["data", "load", "simulated", "--out", "x", "--data.simulated.design", "{volatility: high}"],
+        "data.simulated.design must hold numbers, lists and mappings.*high",
     ),
     "a page without a name": (["data", "describe", "panel", "--html"], "--html: expected one argument"),
 }
@@ -328,6 +353,20 @@ def test_data_describe_takes_the_sample_by_its_name(work, capsys):
     assert (
         "! No firm ever leaves: the listings of all 20 firms" in text and "The source says: 20 large US stocks" in text
     )
+
+
+def test_data_load_makes_the_panel_of_a_configuration_and_saves_it(work, capsys):
+    Path("made.yaml").write_text(
+        "data:\n  source: simulated\n  start: 2000-02-01\n  simulated: {firms: 20, days: 60, "
+        "design: {peers: 2, industries: 4, lags: [0, 3], lag_weights: [1.0, -1.0]}}\n"
+    )
+    assert cli.main(["data", "load", "made.yaml", "--out", "made", "--data.simulated.seed", "3"]) == 0
+    assert capsys.readouterr().out == "panel: made, 39 dates from 2000-02-01 to 2000-03-24, 20 firms\n"
+    design = Design(peers=2, industries=4, lags=(0, 3), lag_weights=(1.0, -1.0))
+    expected = simulate(20, 60, seed=3, design=design).panel["2000-02-01":]
+    assert Panel.load("made").fingerprint == expected.fingerprint
+    assert cli.main(["data", "load", "panel", "--out", "made", "--force"]) == 0
+    assert Panel.load("made").fingerprint == Panel.load("panel").fingerprint
 
 
 def test_the_verbs_of_data_say_what_they_do(work, capsys):

@@ -267,6 +267,6 @@ def test_written_configurations_are_read_again(tmp_path):
     sorted((resources.files("finattn") / "configs").iterdir(), key=lambda file: file.name),
     ids=lambda file: file.name,
 )
-def test_shipped_configurations_have_known_keys_and_sound_values(file):
+def test_shipped_configurations_haveknown_keys_and_sound_values(file):
     content = read_yaml(str(file))
     assert rebuilt(content).name == file.name.removesuffix(".yaml")

@@ -3,10 +3,11 @@
 `finattn.config_file` reads them from YAML with the same keys.
 """
 
-from finattn.config.data import DataConfig, ReportsConfig
+from finattn.config.data import DataConfig, ReportsConfig, Source
 from finattn.config.evaluation import BASELINES, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
 from finattn.config.model import AXES, Axis, ModelConfig, Normaliser, TrainingConfig
 from finattn.config.run import RunConfig
+from finattn.config.simulated import SimulatedConfig
 
 __all__ = [
     "AXES",
@@ -19,6 +20,8 @@ __all__ = [
     "PortfolioConfig",
     "ReportsConfig",
     "RunConfig",
+    "SimulatedConfig",
+    "Source",
     "SplitsConfig",
     "TargetConfig",
     "TrainingConfig",

@@ -1,15 +1,20 @@
 """Where a panel comes from."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_args
 
 from finattn.config.require import require
-from finattn.errors import InputError
+from finattn.config.simulated import SimulatedConfig
 
-_OF_FILES = (
-    "layout", "values", "use", "duplicates", "infinite", "longest_gap", "thin_dates", "industries",
-    "industries_columns", "industry_levels",
-)  # fmt: skip
+Source = Literal["sample", "simulated", "file", "panel", "yahoo", "wrds"]
+
+# The sources that a key is for; a key that is not here is for all.
+_ONLY_FOR: dict[str, tuple[Source, ...]] = {
+    "path": ("file", "panel"),
+    **dict.fromkeys(("layout", "values", "use", "duplicates", "infinite", "thin_dates"), ("file",)),
+    **dict.fromkeys(("longest_gap", "industries", "industries_columns", "industry_levels"), ("file", "yahoo")),
+    "simulated": ("simulated",),
+}
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,9 @@ class DataConfig:
 
     Parameters
     ----------
-    source : "sample" (20 S&P 500 stocks, 1990 to 2022), "file" (CSV or Parquet) or "panel" (a folder written by
-        `Panel.save`).
-    path : the file or folder; the sample needs none. Of source "file" also a folder of files, or a pattern such as
-        "prices/*.csv".
+    source : "sample" (20 S&P 500 stocks, 1990 to 2022), "simulated" (truth known), "file" (CSV or Parquet), "panel" (a
+        folder written by `Panel.save`), "yahoo" or "wrds" (what `finattn data fetch` brought).
+    path : of source "file" a file, a folder of files, or a pattern such as "prices/*.csv"; of "panel" the folder.
     columns : for a file, the panel's name of each column that is called otherwise: ``{"ret": "return"}``; of a wide
         layout, the panel's name of each file.
     start, end : first and last day to use, such as "1995-01-01"; None for all there are.
@@ -55,7 +59,11 @@ class DataConfig:
     industry_scheme, industry_as_of : what a file's industry codes are, and whether they are as known on each date.
     industry_widths : of the scheme "custom", the digits of each level from the finest to the coarsest.
 
-    The other keys are for source "file" alone:
+    simulated, yahoo, wrds : settings of these sources. sec : fundamentals and SIC codes from the SEC's data sets, for
+        any source whose firms are US tickers or CIKs.
+    reports : figures of reports from a file, that become features from the day on which they were known.
+
+    The other keys are for source "file" alone, but for longest_gap and industries, which "yahoo" has too:
 
     layout : "long" (a row for each firm-date), "wide" (a column for each firm and a file for each variable) or
         "by_firm" (a file for each firm, called as the firm).
@@ -71,10 +79,9 @@ class DataConfig:
     industries : a file with firm and, as there are, industry and name; with start and end, a row for each stretch of
         days. industries_columns : our names of its columns. industry_levels : its columns of words, from the coarsest
         level to the finest, that codes of the scheme "custom" are made of.
-    reports : figures of reports that become features from the day on which they were known.
     """
 
-    source: Literal["sample", "file", "panel"] = "sample"
+    source: Source = "sample"
     path: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     start: str | None = None
@@ -94,22 +101,26 @@ class DataConfig:
     industries_columns: dict[str, str] = field(default_factory=dict)
     industry_levels: tuple[str, ...] = ()
     reports: ReportsConfig = field(default_factory=ReportsConfig)
+    simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
 
     def __post_init__(self) -> None:
         """Refuse a source without its path, and keys that do not go together."""
-        if isinstance(self.reports, dict):  # as plain YAML has it
-            object.__setattr__(self, "reports", ReportsConfig(**self.reports))
-        if (self.path is None) != (self.source == "sample"):
-            raise InputError(f"data.path must be given for source 'file' or 'panel' and only then, found {self.path!r}")
+        for item in fields(self):
+            if is_dataclass(item.default_factory) and isinstance(value := getattr(self, item.name), dict):
+                object.__setattr__(self, item.name, item.default_factory(**value))  # as plain YAML has it
+        require("data.source", self.source, self.source in get_args(Source), f"one of {', '.join(get_args(Source))}")
+        needs = (self.path is None) != (self.source in _ONLY_FOR["path"])
+        require("data.path", self.path, needs, "given for source 'file' or 'panel' and only then")
         for name, kinds in (("layout", ("long", "wide", "by_firm")), ("duplicates", ("refuse", "last")),
                             ("values", ("returns", "adjusted_prices", "raw_prices")),
                             ("infinite", ("refuse", "missing"))):  # fmt: skip
             require(f"data.{name}", getattr(self, name), getattr(self, name) in kinds, f"one of {', '.join(kinds)}")
         require("data.longest_gap", self.longest_gap, self.longest_gap >= 0, "at least 0")
         require("data.thin_dates", self.thin_dates, 0 <= self.thin_dates < 1, "at least 0 and below 1")
-        for item in (item for item in fields(self) if item.name in _OF_FILES and self.source != "file"):
-            value, default = getattr(self, item.name), getattr(type(self), item.name, {})  # a factory's is no attribute
-            require(f"data.{item.name}", value, value == default, "left out unless source is 'file'")
+        for name, sources in _ONLY_FOR.items():
+            value, words = getattr(self, name), " or ".join(map(repr, sources))
+            fits = self.source in sources or value == _default(name)
+            require(f"data.{name}", value, fits, f"left out unless source is {words}")
         require("data.use", self.use, not self.use or self.layout != "wide", "left out of the layout 'wide'")
         for name in ("industries_columns", "industry_levels"):
             value = getattr(self, name)
@@ -122,5 +133,10 @@ class DataConfig:
         fits = not levels or (scheme == "custom" and not widths)
         expected = "'custom', without industry_widths, where industry_levels make the codes"
         require("data.industry_scheme", scheme, fits, expected)
-        custom = self.source != "file" or levels or (scheme == "custom") == bool(widths)
+        custom = self.source not in _ONLY_FOR["industries"] or levels or (scheme == "custom") == bool(widths)
         require("data.industry_widths", widths, custom, "given with industry_scheme 'custom' and only with it")
+
+
+def _default(name: str) -> Any:
+    item = DataConfig.__dataclass_fields__[name]
+    return item.default if item.default_factory is MISSING else item.default_factory()

@@ -1,6 +1,7 @@
 """From a configuration to a panel."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from finattn.config import DataConfig
 from finattn.data.design import Design
@@ -45,7 +46,9 @@ def _simulated(config: DataConfig) -> Panel:
     if unknown:
         known = ", ".join(Design.__dataclass_fields__)
         raise InputError(f"data.simulated.design must have keys among {known}, found {', '.join(map(str, unknown))}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.design.items()}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.design.items()
+    }
     try:
         design = Design(**values)
     except (TypeError, AttributeError):

@@ -8,7 +8,14 @@ import pytest
 
 from finattn.data import sample
 from finattn.data.industries import SCHEMES, fama_french, fama_french_groups, unclassified, with_fama_french
-from finattn.data.sic import industry_levels, sic_division, sic_divisions, sic_major_groups
+from finattn.data.sic import (
+    industry_levels,
+    sic_division,
+    sic_divisions,
+    sic_industry_groups,
+    sic_major_groups,
+    sic_names,
+)
 from finattn.errors import InputError
 from finattn.panel import Panel
 
@@ -199,7 +206,7 @@ def test_a_firm_that_is_never_listed_is_not_in_the_table():
     assert "D" not in unclassified(make_panel(industry=np.zeros((3, 4), int)))["firm"].tolist()
 
 
-# -- major groups ------------------------------------------------------------
+# -- names of SIC groups ------------------------------------------------------------
 
 
 def test_major_groups_are_83_and_each_is_in_the_division_of_its_digits():
@@ -209,3 +216,91 @@ def test_major_groups_are_83_and_each_is_in_the_division_of_its_digits():
     divisions = sic_division(np.array(list(groups)) * 100)
     assert (divisions[:-1] > 0).all() and list(groups)[-1] == 99  # nonclassifiable establishments are in no division
     assert set(divisions[:-1].tolist()) == set(range(1, len(sic_divisions()) + 1))
+
+
+def test_industry_groups_are_416_and_each_is_in_a_major_group():
+    groups = sic_industry_groups()
+    assert len(groups) == 416 and list(groups) == sorted(groups)
+    assert {code // 10 for code in groups} == set(sic_major_groups())
+    assert min(groups) == 11 and max(groups) == 999 and all(code % 10 for code in groups)
+
+
+def test_every_row_of_the_tables_of_names_is_read():
+    for table, found in (("sic_major_groups", sic_major_groups()), ("sic_industry_groups", sic_industry_groups())):
+        text = (resources.files("finattn") / "tables" / f"{table}.csv").read_text(encoding="utf-8")
+        assert text.splitlines()[0] == "code,name" and len(text.splitlines()) == len(found) + 1
+
+
+def test_names_of_industry_groups_are_whole_or_none():
+    groups = sic_industry_groups()
+    assert [code for code, name in groups.items() if not name] == [
+        226,
+        267,
+        282,
+        305,
+        329,
+        343,
+        353,
+        732,
+        792,
+        822,
+        899,
+    ]
+    named = [name for name in groups.values() if name]
+    assert all(name == " ".join(name.split()) and name[0].isupper() for name in named)
+    cut = (",", ";", " and", " of", " or", " except", " elsewhere", " not", " including")
+    assert not [name for name in named if name.endswith(cut)]
+
+
+@pytest.mark.parametrize(
+    "code, name",
+    [
+        (11, "Cash grains"),
+        (131, "Crude petroleum and natural gas"),
+        (203, "Canned, frozen, and preserved fruits, vegetables, and food specialties"),
+        (283, "Drugs"),
+        (355, "Special industry machinery, except metalworking machinery"),
+        (357, "Computer and office equipment"),
+        (395, "Pens, pencils, and other artists' materials"),
+        (443, "Freight transportation on the Great Lakes-St. Lawrence Seaway"),
+        (602, "Commercial banks"),
+        (737, "Computer programming, data processing, and other computer related services"),
+        (965, "Regulation, licensing, and inspection of miscellaneous commercial sectors"),
+        (999, "Nonclassifiable establishments"),
+    ],
+)
+def test_a_known_industry_group_has_its_name(code, name):
+    assert sic_industry_groups()[code] == name
+
+
+@pytest.mark.parametrize(
+    "code, names",
+    [
+        (111, ("Cash grains", "Agricultural production crops", "Agriculture, forestry and fishing")),
+        (
+            3571,
+            (
+                "Computer and office equipment",
+                "Industrial and commercial machinery and computer equipment",
+                "Manufacturing",
+            ),
+        ),
+        (6021, ("Commercial banks", "Depository institutions", "Finance, insurance and real estate")),
+        (2821, ("", "Chemicals and allied products", "Manufacturing")),  # 282 has no certain name
+        (2800, ("", "Chemicals and allied products", "Manufacturing")),  # a major group's own code
+        (1100, ("", "", "Mining")),  # no major group 11
+        (9999, ("Nonclassifiable establishments", "Nonclassifiable establishments", "Public administration")),
+        (9000, ("", "", "")),
+        (0, ("", "", "")),
+    ],
+)
+def test_a_code_is_named_at_each_level_that_knows_it(code, names):
+    assert sic_names(code) == names
+
+
+def test_names_are_those_of_the_levels():
+    codes = np.array([code * 10 + 1 for code in sic_industry_groups()])
+    _, industry_groups, major_groups, divisions = industry_levels(codes, "sic")
+    tables = zip(industry_groups, major_groups, divisions, strict=True)
+    expected = [(sic_industry_groups()[a], sic_major_groups()[b], sic_divisions()[c - 1][3]) for a, b, c in tables]
+    assert [sic_names(int(code)) for code in codes] == expected

@@ -7,7 +7,10 @@ from finattn.config.data import DataConfig, ReportsConfig, Source
 from finattn.config.evaluation import BASELINES, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
 from finattn.config.model import AXES, Axis, ModelConfig, Normaliser, TrainingConfig
 from finattn.config.run import RunConfig
+from finattn.config.sec import SecConfig
 from finattn.config.simulated import SimulatedConfig
+from finattn.config.wrds import WrdsConfig
+from finattn.config.yahoo import YahooConfig
 
 __all__ = [
     "AXES",
@@ -20,9 +23,12 @@ __all__ = [
     "PortfolioConfig",
     "ReportsConfig",
     "RunConfig",
+    "SecConfig",
     "SimulatedConfig",
     "Source",
     "SplitsConfig",
     "TargetConfig",
     "TrainingConfig",
+    "WrdsConfig",
+    "YahooConfig",
 ]

@@ -4,7 +4,10 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args
 
 from finattn.config.require import require
+from finattn.config.sec import SecConfig
 from finattn.config.simulated import SimulatedConfig
+from finattn.config.wrds import WrdsConfig
+from finattn.config.yahoo import YahooConfig
 
 Source = Literal["sample", "simulated", "file", "panel", "yahoo", "wrds"]
 
@@ -14,6 +17,8 @@ _ONLY_FOR: dict[str, tuple[Source, ...]] = {
     **dict.fromkeys(("layout", "values", "use", "duplicates", "infinite", "thin_dates"), ("file",)),
     **dict.fromkeys(("longest_gap", "industries", "industries_columns", "industry_levels"), ("file", "yahoo")),
     "simulated": ("simulated",),
+    "wrds": ("wrds",),
+    "yahoo": ("yahoo",),
 }
 
 
@@ -59,8 +64,8 @@ class DataConfig:
     industry_scheme, industry_as_of : what a file's industry codes are, and whether they are as known on each date.
     industry_widths : of the scheme "custom", the digits of each level from the finest to the coarsest.
 
-    simulated, yahoo, wrds : settings of these sources. sec : fundamentals and SIC codes from the SEC's data sets, for
-        any source whose firms are US tickers or CIKs.
+    simulated, yahoo, wrds : settings of these sources.
+    sec : fundamentals and SIC codes from the SEC's data sets, for any source whose firms are US tickers or CIKs.
     reports : figures of reports from a file, that become features from the day on which they were known.
 
     The other keys are for source "file" alone, but for longest_gap and industries, which "yahoo" has too:
@@ -101,7 +106,10 @@ class DataConfig:
     industries_columns: dict[str, str] = field(default_factory=dict)
     industry_levels: tuple[str, ...] = ()
     reports: ReportsConfig = field(default_factory=ReportsConfig)
+    sec: SecConfig = field(default_factory=SecConfig)
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
+    wrds: WrdsConfig = field(default_factory=WrdsConfig)
+    yahoo: YahooConfig = field(default_factory=YahooConfig)
 
     def __post_init__(self) -> None:
         """Refuse a source without its path, and keys that do not go together."""

@@ -46,8 +46,7 @@ def sic_division(codes: np.ndarray) -> np.ndarray:
 @cache
 def sic_divisions() -> tuple[tuple[int, int, str, str], ...]:
     """Read the table of divisions: first and last code, letter, name."""
-    text = (resources.files("finattn") / "tables" / "sic_divisions.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines())
+    rows = _rows("sic_divisions")
     return tuple((int(row["first"]), int(row["last"]), row["division"], row["name"]) for row in rows)
 
 
@@ -60,5 +59,44 @@ def sic_major_groups() -> dict[int, str]:
     >>> sic_major_groups()[2834 // 100]
     'Chemicals and allied products'
     """
-    text = (resources.files("finattn") / "tables" / "sic_major_groups.csv").read_text(encoding="utf-8")
-    return {int(row["code"]): row["name"] for row in csv.DictReader(text.splitlines())}
+    return {int(row["code"]): row["name"] for row in _rows("sic_major_groups")}
+
+
+@cache
+def sic_industry_groups() -> dict[int, str]:
+    """Read the table of industry groups: the first three digits of a code, and the group's name.
+
+    The name is empty where no copy of the Manual that we could compare has it whole (`finattn/tables/README.md`).
+
+    Examples
+    --------
+    >>> sic_industry_groups()[2834 // 10]
+    'Drugs'
+    """
+    return {int(row["code"]): row["name"] for row in _rows("sic_industry_groups")}
+
+
+def sic_names(code: int) -> tuple[str, str, str]:
+    """Return the names of a 4-digit SIC code's industry group, major group and division.
+
+    They are the levels of `industry_levels` after the code itself. A name is empty at a level that the Manual of 1987
+    does not have for the code, as for some codes of the SEC's own, and where the table has none.
+
+    Examples
+    --------
+    >>> sic_names(2834)
+    ('Drugs', 'Chemicals and allied products', 'Manufacturing')
+    >>> sic_names(6189)  # the SEC's asset-backed securities
+    ('', 'Non-depository credit institutions', 'Finance, insurance and real estate')
+    """
+    division = int(sic_division(np.array(code)))
+    return (
+        sic_industry_groups().get(code // 10, ""),
+        sic_major_groups().get(code // 100, ""),
+        sic_divisions()[division - 1][3] if division else "",
+    )
+
+
+def _rows(table: str) -> csv.DictReader:
+    text = (resources.files("finattn") / "tables" / f"{table}.csv").read_text(encoding="utf-8")
+    return csv.DictReader(text.splitlines())

@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -32,6 +32,11 @@ enter and leave, extreme returns, prices that do not move, suspected unadjusted 
 PANEL is a configuration (.yaml), a folder that Panel.save wrote, a CSV or Parquet file (or a folder or pattern of
 them), or the name of a source: sample, simulated, yahoo, wrds. How it is read is said by the same keys as in a
 configuration, such as --data.columns '{ret: return}'."""
+_FETCH = """Download what a source needs; a second call goes on where the first one stopped.
+
+SOURCE is yahoo (--data.yahoo.tickers '[AAPL, MSFT]' --data.start 2010-01-01), sec (--data.sec.folder sec
+--data.sec.user_agent 'your name your@e-mail'), wrds (--data.wrds.database ... --data.wrds.extracts wrds), or a
+configuration (.yaml) with these keys. Data of Yahoo is for personal use and may not be redistributed."""
 _LOAD = """Make a panel, with all that is joined to it, and save it as a folder that opens at once.
 
 PANEL is what finattn data describe takes."""
@@ -182,6 +187,31 @@ def load_data(given: list[str]) -> int:
     return 0
 
 
+def fetch_data(given: list[str]) -> int:
+    """Parse `finattn data fetch SOURCE [--json] [--key value …]` and download."""
+    parser = _data_parser("fetch SOURCE", _FETCH)
+    parser.add_argument("--json", action="store_true", help="print what became of everything as JSON")
+    if {"-h", "--help"} & set(given):
+        parser.print_help()
+        return 0
+    name, *rest = _first(given, "a source", "fetch")
+    source = [] if name == "sec" else _source(name)  # fundamentals for panels of other sources
+    made = _make(parser, [*source, *rest], _DATA_KEYS)
+    from finattn.data import fetch
+
+    found = fetch(made.data, say=lambda line: print(line, file=sys.stderr, flush=True))
+    print(json.dumps(found, indent=2) if made.json else "\n".join(_told(found)))
+    return 1 if found.get("yahoo", {}).get("failed") else 0
+
+
+def _told(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each part that was fetched, and one for each ticker that failed."""
+    for part, items in found.items():
+        counts = [f"{name} {sum(value.values()) if name == 'rows' else len(value)}" for name, value in items.items()]
+        yield f"{part}: {', '.join(item for item in counts if not item.startswith('reasons'))}"
+        yield from (f"  {ticker}: {reason}" for ticker, reason in items.get("reasons", {}).items())
+
+
 Verbs = Mapping[str, tuple[Callable[[list[str]], int], str]]
 VERBS: Verbs = {
     "run": (run, "run a configuration from source to report"),
@@ -192,6 +222,7 @@ VERBS: Verbs = {
 DATA_VERBS: Verbs = {
     "describe": (describe_data, "say what a panel holds and what in it may be wrong"),
     "load": (load_data, "make a panel and save it"),
+    "fetch": (fetch_data, "download from Yahoo, the SEC or WRDS"),
 }
 _DATA_KEYS = [key for key in known_keys(RunConfig) if key.startswith("data.")]
 

@@ -223,7 +223,7 @@ BAD = {
     "a report of nothing": (["report", "nowhere"], "nowhere"),
     "an unknown thing to do with data": (
         ["data", "steal"],
-        "what to do with data must be one of describe, load, found 'steal'; see finattn data --help",
+        "what to do with data must be one of describe, load, fetch, found 'steal'; see finattn data --help",
     ),
     "no panel": (["data", "describe"], "a panel must be given first, found none; see finattn data describe --help"),
     "an option before the panel": (["data", "describe", "--json", "panel"], "a panel must be given first, found none"),
@@ -283,6 +283,22 @@ BAD = {
     "a simulation by words": (
         ["data", "load", "simulated", "--out", "x", "--data.simulated.design", "{volatility: high}"],
         "data.simulated.design must hold numbers, lists and mappings.*high",
+    ),
+    "nothing to fetch from": (["data", "fetch"], "a source must be given first, found none; see finattn data fetch"),
+    "nothing to fetch": (["data", "fetch", "panel"], "data.source must be yahoo or wrds, or data.sec.folder"),
+    "no tickers to fetch": (["data", "fetch", "yahoo", "--data.start", "2020"], "data.yahoo.tickers must be given"),
+    "no day to fetch from": (
+        ["data", "fetch", "yahoo", "--data.yahoo.tickers", "[A]"],
+        "data.start must be given to fetch from Yahoo, found none",
+    ),
+    "nobody who fetches": (
+        ["data", "fetch", "sec", "--data.sec.folder", "sec"],
+        "user_agent must be your name and own",
+    ),
+    "no server to fetch from": (["data", "fetch", "wrds"], "data.wrds.database must be given, the URL of a server"),
+    "a ticker that was never fetched": (
+        ["data", "describe", "yahoo", "--data.yahoo.tickers", "[A]", "--data.yahoo.cache", "cache"],
+        "data.yahoo.tickers must be in the cache cache, found no 'A': run finattn data fetch yahoo",
     ),
     "a page without a name": (["data", "describe", "panel", "--html"], "--html: expected one argument"),
 }

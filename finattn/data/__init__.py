@@ -5,7 +5,18 @@ from finattn.data.files import load_file
 from finattn.data.gu_kelly_xiu import gu_kelly_xiu
 from finattn.data.sample import sample
 from finattn.data.simulate import simulate
-from finattn.data.sources import load
+from finattn.data.sources import fetch, load
 from finattn.data.truth import Planted, Simulated, Truth
 
-__all__ = ["Design", "Planted", "Simulated", "Truth", "gu_kelly_xiu", "load", "load_file", "sample", "simulate"]
+__all__ = [
+    "Design",
+    "Planted",
+    "Simulated",
+    "Truth",
+    "fetch",
+    "gu_kelly_xiu",
+    "load",
+    "load_file",
+    "sample",
+    "simulate",
+]

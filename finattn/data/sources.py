@@ -1,9 +1,11 @@
-"""From a configuration to a panel."""
+"""From a configuration to a panel, and from other people's servers to this machine."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from finattn.config import DataConfig
+from finattn.data import sec, wrds, yahoo
 from finattn.data.design import Design
 from finattn.data.files import load_files
 from finattn.data.report_table import with_reports
@@ -27,6 +29,8 @@ def load(config: DataConfig) -> Panel:
     (253, 20)
     """
     panel = _SOURCES[config.source](config)
+    if config.sec.folder is not None:
+        panel = sec.attach(panel, config.sec)
     if config.reports.path is not None:
         panel = with_reports(panel, config.reports)
     start, end = (None if edge is None else str(edge) for edge in (config.start, config.end))
@@ -37,6 +41,51 @@ def load(config: DataConfig) -> Panel:
             f"{panel.dates[0]} to {panel.dates[-1]}"
         )
     return cut
+
+
+def fetch(config: DataConfig, say: Callable[[str], None] | None = None) -> dict[str, dict[str, Any]]:
+    """Download what a configuration needs from elsewhere: its source, if that is "yahoo" or "wrds", and `config.sec`.
+
+    What is there already is left alone, so that a call goes on where one that was killed stopped.
+
+    Parameters
+    ----------
+    config : of which ``start`` is the first day asked of Yahoo and WRDS. say : is given lines of progress.
+
+    Returns
+    -------
+    What became of each part, as JSON can hold it: of "yahoo" the tickers by status, and why some failed; of "sec" the
+    quarters downloaded, present and unpublished; of "wrds" the rows of each table read, and the tables skipped.
+
+    Raises
+    ------
+    InputError
+        Where there is nothing to fetch, and for what each part refuses.
+
+    Examples
+    --------
+    >>> fetch(DataConfig("sample"))
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.source must be yahoo or wrds, or data.sec.folder be given, to fetch; found 'sample'
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if config.source == "yahoo":
+        if config.start is None:
+            raise InputError("data.start must be given to fetch from Yahoo, found none")
+        table = yahoo.fetch(config.yahoo, config.start, config.end, say=say).table
+        failed = table[table["status"] == "failed"]
+        found["yahoo"] = {str(status): part["ticker"].tolist() for status, part in table.groupby("status", sort=False)}
+        found["yahoo"]["reasons"] = dict(zip(failed["ticker"], failed["reason"], strict=True))
+    if config.source == "wrds":
+        copied = wrds.fetch(config.wrds, config.start, config.end, say=say)
+        found["wrds"] = {"rows": copied.rows, "skipped": list(copied.skipped)}
+    if config.sec.folder is not None:
+        found["sec"] = asdict(sec.fetch(config.sec, say=say))
+    if not found:
+        raise InputError(
+            f"data.source must be yahoo or wrds, or data.sec.folder be given, to fetch; found {config.source!r}"
+        )
+    return found
 
 
 def _simulated(config: DataConfig) -> Panel:
@@ -70,4 +119,6 @@ _SOURCES: Mapping[str, Callable[[DataConfig], Panel]] = {
     "simulated": _simulated,
     "file": load_files,
     "panel": lambda config: Panel.load(str(config.path)),
+    "yahoo": yahoo.load,
+    "wrds": wrds.load,
 }

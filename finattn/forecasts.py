@@ -209,7 +209,10 @@ class Forecasts:
         if header.get("version") != _VERSION:
             found = header.get("version", "no header")
             raise InputError(f"expected forecasts of schema version {_VERSION} in {path}, found {found}")
-        return cls(arrow.replace_schema_metadata(None).to_pandas(), *(header[name] for name in _SCALARS))
+        table = arrow.replace_schema_metadata(None).to_pandas()
+        del arrow
+        pa.default_memory_pool().release_unused()  # decoding took nearly as much as the table itself
+        return cls(table, *(header[name] for name in _SCALARS))
 
     def _position(self, model: str) -> int:
         """Return the integer that stands for the model."""

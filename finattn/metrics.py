@@ -14,13 +14,18 @@ from scipy.stats import rankdata
 from finattn.errors import InputError
 
 __all__ = [
+    "calibration_sums",
     "constant",
     "demeaned",
     "hit_rate",
     "information_coefficient",
     "mean_over_dates",
+    "precision_at_k",
+    "quantile_spread",
     "rank_information_coefficient",
+    "sign_hit_rate",
     "squared_losses",
+    "top_shares",
 ]
 
 Floats = NDArray[np.float64]
@@ -146,6 +151,181 @@ def squared_losses(prediction: ArrayLike, realised: ArrayLike) -> tuple[Floats, 
     losses = [np.nansum(np.square(part, out=part), axis=1) for part in (error, realised)]
     model, zero = (np.where(empty, np.nan, loss) for loss in losses)
     return model, zero
+
+
+def sign_hit_rate(prediction: ArrayLike, realised: ArrayLike) -> tuple[Floats, Floats]:
+    """Share of firms whose predicted and realised return have one sign, and the share that the base rates alone give.
+
+    With p and q the shares of positive predictions and returns, independent signs agree in p q + (1 - p)(1 - q) of the
+    firms (Pesaran and Timmermann 1992): where most returns are positive, calling every one positive is right mostly
+    and knows nothing. A firm whose prediction or return is exactly zero has no sign and is left out.
+
+    Parameters
+    ----------
+    prediction, realised : array [t n]
+        Predicted and realised returns (fractions over the same rows); NaN = absent.
+
+    Returns
+    -------
+    rate, expected : array [t]
+        In [0, 1]; NaN where no firm is left. Their difference is zero where all predictions have one sign.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> sign_hit_rate([[0.01, 0.02, 0.01, -0.01]], [[0.03, 0.01, -0.02, -0.01]])
+    (array([0.75]), array([0.5]))
+    """
+    prediction, realised = _paired(prediction, realised)
+    judged = (prediction != 0) & (realised != 0) & ~np.isnan(realised)
+    up, rose = judged & (prediction > 0), judged & (realised > 0)
+    count = np.count_nonzero(judged, axis=1)
+    p, q = (_ratio(np.count_nonzero(side, axis=1), count) for side in (up, rose))
+    return _ratio(np.count_nonzero(judged & (up == rose), axis=1), count), p * q + (1 - p) * (1 - q)
+
+
+def quantile_spread(score: ArrayLike, realised: ArrayLike, quantiles: int) -> Floats:
+    """Mean realised return of the top quantile by score minus that of the bottom one, date by date, equal-weighted.
+
+    Each side holds floor(firms / quantiles) places among the firms that have both; firms that tie at its edge share the
+    places that are left, so that this is the return of the weights of `evaluation.quantile_weights`, without costs.
+
+    Parameters
+    ----------
+    score, realised : array [t n]
+        Forecast score (any unit) and the return that followed it (a fraction); NaN = absent.
+    quantiles : int
+        At least 2.
+
+    Returns
+    -------
+    array [t]
+        Fractions over the target's rows; NaN with fewer firms than `quantiles` or a constant cross-section of scores.
+
+    Raises
+    ------
+    InputError
+        `quantiles` is below 2, the shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> quantile_spread([[1, 2, 3, 4]], [[0.01, 0.02, 0.03, 0.06]], 2).round(3)
+    array([0.03])
+    """
+    if quantiles < 2:
+        raise InputError(f"quantiles must be at least 2, found {quantiles}")
+    score, realised = _paired(score, realised)
+    places = np.count_nonzero(~np.isnan(score), axis=1) // quantiles
+    places[constant(score)] = 0
+    net = top_shares(score, places) - top_shares(-score, places)
+    return _ratio(np.nansum(net * realised, axis=1), places)
+
+
+def precision_at_k(score: ArrayLike, realised: ArrayLike, k: ArrayLike) -> tuple[Floats, Floats]:
+    """Share of the k highest scores that are among the date's k highest returns, and its base rate k / firms.
+
+    The k highest returns, not the positive ones: how many are positive is the market's doing, which a score that ranks
+    does not claim to know, and a base rate of k / firms needs no estimate. Ties at the k-th place share the
+    places that are left: what breaking ties at random gives on average.
+
+    Parameters
+    ----------
+    score, realised : array [t n]
+        Forecast score (any unit) and the return that followed it (a fraction); NaN = absent.
+    k : int or array [t] of int
+        At least 0.
+
+    Returns
+    -------
+    precision, base_rate : array [t]
+        In [0, 1]; NaN where k is 0 or exceeds the firms that have both, or either cross-section is constant.
+
+    Raises
+    ------
+    InputError
+        k is no whole number of at least 0, the shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> precision_at_k([[1, 2, 3, 4]], [[0.01, 0.04, 0.02, 0.03]], 2)
+    (array([0.5]), array([0.5]))
+    """
+    score, realised = _paired(score, realised)
+    if np.asarray(k).dtype.kind not in "iu" or (np.asarray(k) < 0).any():
+        raise InputError(f"k must be a whole number of at least 0, found {k!r}")
+    firms = np.count_nonzero(~np.isnan(score), axis=1)
+    places = np.where((k > firms) | constant(score) | constant(realised), 0, k)
+    shared = np.einsum("tn,tn->t", top_shares(score, places), top_shares(realised, places))
+    return _ratio(shared, places), np.where(places > 0, _ratio(places, firms), np.nan)
+
+
+def calibration_sums(prediction: ArrayLike, realised: ArrayLike) -> tuple[Floats, Floats]:
+    """Sum x y and x x over firms, with x and y prediction and return in excess of their mean on the date.
+
+    Summed over dates, the first over the second is the slope of a pooled regression of returns on predictions with an
+    intercept for every date: 1 where a predicted difference between firms is the one that follows on average (Mincer
+    and Zarnowitz 1969), below 1 where predictions are too far apart, 0 where they say nothing.
+
+    Parameters
+    ----------
+    prediction, realised : array [t n]
+        Predicted and realised returns (fractions over the same rows); NaN = absent.
+
+    Returns
+    -------
+    cross, square : array [t]
+        NaN where the cross-section of predictions is constant.
+
+    Raises
+    ------
+    InputError
+        The shapes differ or are not [t n], or a number is infinite.
+
+    Examples
+    --------
+    >>> cross, square = calibration_sums([[0.0, 2.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]])
+    >>> cross / square
+    array([0.5, nan])
+    """
+    prediction, realised = _paired(prediction, realised)
+    undefined = constant(prediction)
+    x, y = demeaned(prediction, ~np.isnan(prediction)), np.nan_to_num(realised)  # x sums to zero: so does mean(y) x
+    cross, square = (np.where(undefined, np.nan, np.einsum("tn,tn->t", x, other)) for other in (y, x))
+    return cross, square
+
+
+def top_shares(values: Floats, places: NDArray[np.int64]) -> Floats:
+    """Share of a place that each firm holds among the `places` highest of its date; firms tied at the edge share alike.
+
+    Parameters
+    ----------
+    values : array [t n]
+        NaN = absent.
+    places : array of int [t]
+        At most the date's firms.
+
+    Returns
+    -------
+    array [t n]
+        In [0, 1], each date's sum its `places`.
+
+    Examples
+    --------
+    >>> top_shares(np.array([[1.0, 2.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]]), np.array([2, 0]))
+    array([[0. , 0.5, 0.5, 1. ],
+           [0. , 0. , 0. , 0. ]])
+    """
+    if not values.size:
+        return np.zeros(values.shape)
+    first = np.count_nonzero(~np.isnan(values), axis=1) - places
+    edge = np.take_along_axis(np.sort(values, axis=1), np.minimum(first, values.shape[1] - 1)[:, None], axis=1)
+    above, tied = values > edge, values == edge
+    share = _ratio(places - np.count_nonzero(above, axis=1), np.count_nonzero(tied, axis=1))
+    return np.where(tied, share[:, None], above)
 
 
 def constant(values: ArrayLike) -> NDArray[np.bool_]:

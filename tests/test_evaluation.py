@@ -11,10 +11,15 @@ from statsmodels.stats.multitest import multipletests
 
 from finattn import evaluation, metrics
 from finattn.errors import InputError
+from finattn.evaluation import tables
 from finattn.evaluation.inference import one_sided
 from finattn.forecasts import COLUMNS, Forecasts
 
 DATES, FIRMS = 60, 15
+METRICS = [
+    "ic", "rank_ic", "icir", "r2", "hit_rate", "sign_hit_rate", "sign_hit_excess", "quantile_spread",
+    "precision_excess", "calibration_slope", "icir_annual",
+]  # fmt: skip
 
 
 def rows(model: str, seed: int, score: np.ndarray, prediction: np.ndarray, realised: np.ndarray) -> pd.DataFrame:
@@ -42,10 +47,10 @@ def make(overlap: int = 0, skill: float = 0.5, unknown: int = 3) -> Forecasts:
     better = [signal + 0.5 * rng.standard_normal(signal.shape) for _ in range(2)]
     weak = signal + 3 * rng.standard_normal(signal.shape)
     zero = np.zeros_like(signal)
-    tables = [rows("zero", 0, zero, zero, realised), rows("ridge", 0, weak, 0.003 * weak, realised)]
-    tables += [rows("both", k, s, 0.008 * s, realised) for k, s in enumerate(better)]
-    tables += [rows("scaled", 0, 0.3 * sum(better), 0.004 * sum(better), realised)]
-    return Forecasts(pd.concat(tables, ignore_index=True), 5, 0, overlap, 252)
+    parts = [rows("zero", 0, zero, zero, realised), rows("ridge", 0, weak, 0.003 * weak, realised)]
+    parts += [rows("both", k, s, 0.008 * s, realised) for k, s in enumerate(better)]
+    parts += [rows("scaled", 0, 0.3 * sum(better), 0.004 * sum(better), realised)]
+    return Forecasts(pd.concat(parts, ignore_index=True), 5, 0, overlap, 252)
 
 
 FORECASTS = make()
@@ -174,14 +179,79 @@ def test_per_date_holds_the_metrics_of_seed_averages_where_outcomes_are_known():
     losses = metrics.squared_losses(wide.prediction[known], wide.realised[known])
     np.testing.assert_array_equal(both[["loss_model", "loss_zero"]].to_numpy().T, losses)
     assert table[table["model"] == "zero"][["ic", "rank_ic", "hit_rate"]].isna().all(axis=None)
+    undefined = ["sign_hit_rate", "sign_hit_excess", "quantile_spread", "precision_excess", "cross", "square"]
+    assert table[table["model"] == "zero"][undefined].isna().all(axis=None)
+
+
+def test_per_date_equals_pandas_and_scipy_where_forecasts_and_outcomes_have_gaps():
+    rng = np.random.default_rng(8)
+    score, realised = np.round(rng.standard_normal((2, 20, 30)), 1)
+    realised = np.where(rng.random(realised.shape) < 0.2, np.nan, realised / 10)
+    table = rows("ridge", 0, score, score, realised)
+    table = table[rng.random(len(table)) < 0.9]
+    found = evaluation.per_date(Forecasts(table.sample(frac=1.0, random_state=0), 1, 0, 0, 252)).set_index("date")
+    known = table.dropna()
+    by_date = {date: (group["score"], group["realised"]) for date, group in known.groupby("date")}
+    for metric, reference in (("ic", stats.pearsonr), ("rank_ic", stats.spearmanr)):
+        expected = [reference(*pair).statistic for pair in by_date.values()]
+        np.testing.assert_allclose(found[metric], expected, rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(found["firms"], known.groupby("date").size())
+    np.testing.assert_array_equal(found["firms"] + found["unknown"], table.groupby("date").size())
+
+
+def fixed() -> Forecasts:
+    """Six Mondays of ten firms, written as arithmetic so that any package can be given the same numbers."""
+    t, i = np.indices((6, 10))
+    score, realised = (37 * i + 11 * t * i + 5 * t) % 101 / 100, (53 * i + 29 * t * i * i + 17 * t) % 97 / 1000 - 0.04
+    table = rows("ridge", 0, score, score, realised)
+    days = np.datetime64("2020-11-30") + 7 * t
+    return Forecasts(table.assign(date=days.ravel().astype("datetime64[s]")), 5, 0, 0, 252)
+
+
+def test_rank_ics_and_quantile_spreads_are_those_of_alphalens():
+    # alphalens-reloaded 0.5.1: performance.factor_information_coefficient, and compute_mean_returns_spread(5, 1) of
+    # mean_return_by_quantile(by_date=True, demeaned=False), which is half the difference of the two means
+    rank_ic = [0.16363636363636364, -0.2121212121212121, 0.35757575757575755, -0.042683720332337284,
+               0.11515151515151514, 0.7385489458759963]  # fmt: skip
+    spread = [0.01125, -0.00675, 0.02375, 0.005, 0.0055, 0.002]
+    found = evaluation.per_date(fixed())
+    np.testing.assert_allclose(found["rank_ic"], rank_ic, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(found["quantile_spread"] / 2, spread, rtol=0, atol=1e-14)
+    assert pick(evaluation.summary(fixed()), "ridge", "rank_ic")["estimate"] == pytest.approx(0.18668460829768052)
+
+
+@pytest.mark.parametrize("piece", [1, 2 * FIRMS, 7 * FIRMS + 3])
+def test_metrics_do_not_depend_on_the_pieces_in_which_dates_are_gone_through(monkeypatch, piece):
+    whole = evaluation.per_date(FORECASTS)
+    monkeypatch.setattr(tables, "_PIECE", piece)
+    pd.testing.assert_frame_equal(evaluation.per_date(FORECASTS), whole, rtol=1e-12)
+
+
+def test_quantiles_and_k_reach_the_metrics():
+    wide, plain = FORECASTS.wide("both"), evaluation.per_date(FORECASTS)
+    changed = evaluation.per_date(FORECASTS, quantiles=3, k=2)
+    known = slice(0, DATES - 3)
+    score, realised = wide.score[known], wide.realised[known]
+    for table, quantiles, k in ((plain, 5, FIRMS // 5), (changed, 3, 2)):
+        both = table[table["model"] == "both"]
+        np.testing.assert_allclose(both["quantile_spread"], metrics.quantile_spread(score, realised, quantiles))
+        precision, base_rate = metrics.precision_at_k(score, realised, k)
+        np.testing.assert_allclose(both["precision_excess"], precision - base_rate)
+    same = ["ic", "rank_ic", "hit_rate", "sign_hit_rate", "cross", "loss_model"]
+    pd.testing.assert_frame_equal(plain[same], changed[same])
+    for table in (evaluation.summary(FORECASTS, 3, 2), evaluation.evaluate(FORECASTS, (), quantiles=3, k=2)):
+        expected = changed.groupby("model")["precision_excess"].mean()["both"]
+        assert pick(table, "both", "precision_excess")["estimate"] == pytest.approx(expected)
+    with pytest.raises(InputError, match="quantiles must be at least 2, found 0"):
+        evaluation.per_date(FORECASTS, quantiles=0)
 
 
 def test_the_summary_has_the_schema_of_the_metrics_file():
     table = evaluation.summary(FORECASTS)
     assert tuple(table.columns) == evaluation.COLUMNS
     assert table["against"].isna().all() and table["p_holm"].isna().all()
-    assert table.groupby("model", sort=False).size().to_dict() == dict.fromkeys(FORECASTS.models, 5)
-    assert set(table["metric"]) == {"ic", "rank_ic", "icir", "r2", "hit_rate"}
+    assert table.groupby("model", sort=False).size().to_dict() == dict.fromkeys(FORECASTS.models, len(METRICS))
+    assert table["metric"].tolist() == METRICS * len(FORECASTS.models)
 
 
 def test_summaries_are_means_over_dates_and_r2_is_pooled():
@@ -214,6 +284,66 @@ def test_the_error_of_icir_is_that_of_the_delta_method_for_independent_normal_da
     ratio = rank_ic.mean() / rank_ic.std(ddof=1)
     assert found.estimate == pytest.approx(ratio)
     assert found.standard_error == pytest.approx(math.sqrt((1 + ratio**2 / 2) / 4000), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "step", "a_year"),
+    [(5, 7, 252 / 5), (1, 7, 365.25 / 7), (21, 7, 12.0), (5, 28, 365.25 / 28)],
+)
+def test_icir_is_annualised_by_the_targets_in_a_year_that_share_no_row(horizon, step, a_year):
+    table = FORECASTS.table.copy()
+    table["date"] = table["date"].min() + (table["date"] - table["date"].min()) / 7 * step
+    found = evaluation.summary(Forecasts(table, horizon, 0, 0, 252))
+    icir, annual = (pick(found, "both", metric) for metric in ("icir", "icir_annual"))
+    scaled = ["estimate", "standard_error", "lower", "upper", "bootstrap_lower", "bootstrap_upper"]
+    np.testing.assert_allclose(annual[scaled].astype(float), math.sqrt(a_year) * icir[scaled].astype(float))
+    assert annual[["t", "p_value", "dates"]].tolist() == icir[["t", "p_value", "dates"]].tolist()
+
+
+@pytest.mark.parametrize("overlap", [0, 6])
+def test_the_calibration_slope_and_its_error_are_those_of_driscoll_and_kraay(overlap):
+    found = pick(evaluation.summary(make(overlap)), "ridge", "calibration_slope")
+    wide = FORECASTS.wide("ridge")
+    count = DATES - 3
+    x, y = (a[:count] - a[:count].mean(axis=1, keepdims=True) for a in (wide.prediction, wide.realised))
+    lags = {"time": np.repeat(np.arange(count), FIRMS), "maxlags": evaluation.hac_lag(count, overlap)}
+    fit = OLS(y.ravel(), x.ravel()).fit(cov_type="hac-groupsum", cov_kwds=lags | {"use_correction": False})
+    assert found["estimate"] == pytest.approx(fit.params[0], rel=1e-10)
+    assert found["standard_error"] == pytest.approx(fit.bse[0] * math.sqrt(count / (count - 1)), rel=1e-10)
+    assert found["t"] == pytest.approx((found["estimate"] - 1) / found["standard_error"])
+    assert found["lower"] < found["estimate"] < found["upper"]
+
+
+def test_predictions_that_are_right_on_average_are_calibrated_and_doubled_ones_have_half_the_slope():
+    rng = np.random.default_rng(2)
+    prediction = 0.02 * rng.standard_normal((200, FIRMS)) + 0.01 * rng.standard_normal((200, 1))
+    realised = prediction + 0.02 * rng.standard_normal(prediction.shape) + 0.05 * rng.standard_normal((200, 1))
+    parts = [rows(name, 0, prediction, k * prediction, realised) for name, k in (("right", 1), ("double", 2))]
+    found = evaluation.summary(Forecasts(pd.concat(parts), 1, 0, 0, 252))
+    right, double = (pick(found, model, "calibration_slope") for model in ("right", "double"))
+    assert abs(right["estimate"] - 1) < 3 * right["standard_error"] < 0.1 and right["p_value"] > 0.01
+    assert double["estimate"] == pytest.approx(right["estimate"] / 2) and double["p_value"] < 1e-6
+
+
+def test_the_sign_hit_rate_is_judged_against_a_half_and_its_excess_against_the_base_rates():
+    table, found = evaluation.per_date(FORECASTS), evaluation.summary(FORECASTS)
+    both = table[table["model"] == "both"]
+    rate, excess = pick(found, "both", "sign_hit_rate"), pick(found, "both", "sign_hit_excess")
+    assert rate["estimate"] == pytest.approx(both["sign_hit_rate"].mean())
+    assert rate["t"] == pytest.approx((rate["estimate"] - 0.5) / rate["standard_error"])
+    assert excess["t"] == pytest.approx(both["sign_hit_excess"].mean() / excess["standard_error"])
+    wide = FORECASTS.wide("both")
+    p, q = (np.mean(a[: DATES - 3] > 0, axis=1) for a in (wide.prediction, wide.realised))
+    np.testing.assert_allclose(both["sign_hit_rate"] - both["sign_hit_excess"], p * q + (1 - p) * (1 - q))
+
+
+def test_forecasts_whose_outcome_is_not_known_are_counted():
+    table = FORECASTS.table.copy()
+    table.loc[(table["firm"] < "F04") & (table["date"] == table["date"].min()), "realised"] = np.nan
+    found = evaluation.per_date(Forecasts(table, 5, 0, 0, 252))
+    first = found[found["date"] == found["date"].min()]
+    assert set(first["unknown"]) == {4} and set(first["firms"]) == {FIRMS - 4}
+    assert (found.loc[found["date"] > found["date"].min(), "unknown"] == 0).all()
 
 
 def test_the_zero_model_has_no_ic_and_an_r2_of_zero():
@@ -271,7 +401,7 @@ def test_the_primary_comparison_is_one_sided():
 def test_evaluate_stacks_levels_and_differences():
     table = evaluation.evaluate(FORECASTS, against=("ridge", "zero"))
     assert tuple(table.columns) == evaluation.COLUMNS
-    assert len(table) == 4 * 5 + 2 * 4 * 3
+    assert len(table) == 4 * len(METRICS) + 2 * 4 * 3
     levels = table[table["against"].isna()].reset_index(drop=True)
     pd.testing.assert_frame_equal(levels, evaluation.summary(FORECASTS))
     some = table[(table["against"] == "zero") & (table["metric"] == "r2")].reset_index(drop=True)
@@ -302,7 +432,7 @@ def test_a_single_model_can_be_evaluated_against_itself():
     varied = np.tile(np.arange(FIRMS, dtype=float), (5, 1))
     forecasts = Forecasts(rows("ridge", 0, varied, varied, varied), 1, 0, 0, 12)
     table = evaluation.evaluate(forecasts, against=("ridge",))
-    assert table["against"].isna().all() and len(table) == 5
+    assert table["against"].isna().all() and len(table) == len(METRICS)
     assert table.dtypes.equals(evaluation.evaluate(FORECASTS, against=("ridge",)).dtypes)
 
 

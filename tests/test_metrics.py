@@ -1,6 +1,8 @@
 import warnings
+from itertools import permutations, product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,12 +10,20 @@ from scipy import stats
 
 from finattn import metrics
 from finattn.errors import InputError
+from finattn.evaluation import quantile_weights
 
 CORRELATIONS = {
     metrics.information_coefficient: stats.pearsonr,
     metrics.rank_information_coefficient: stats.spearmanr,
 }
 PER_DATE = [*CORRELATIONS, metrics.hit_rate]
+IN_PARTS = {
+    "squared losses": metrics.squared_losses,
+    "sign hit rate": metrics.sign_hit_rate,
+    "quantile spread": lambda score, realised: (metrics.quantile_spread(score, realised, 4),),
+    "precision at k": lambda score, realised: metrics.precision_at_k(score, realised, 3),
+    "calibration": metrics.calibration_sums,
+}
 
 
 def panel(seed: int, dates: int = 6, firms: int = 40, ties: bool = False, absent: float = 0.2):
@@ -65,6 +75,96 @@ def test_forecasting_zero_has_an_r2_of_zero():
     np.testing.assert_array_equal(model, zero)
 
 
+def both(score, realised):
+    """Each date's firms that have both, as plain lists."""
+    for s, r in zip(score, realised, strict=True):
+        known = ~np.isnan(s) & ~np.isnan(r)
+        yield s[known], r[known]
+
+
+def test_the_sign_hit_rate_and_its_base_rate_equal_a_table_of_signs():
+    score, realised = panel(6, ties=True)  # rounded: some have no sign
+    for rate, expected, (s, r) in zip(*metrics.sign_hit_rate(score, realised), both(score, realised), strict=True):
+        signed = (s != 0) & (r != 0)
+        table = pd.crosstab(s[signed] > 0, r[signed] > 0).to_numpy()
+        shares = stats.contingency.expected_freq(table)
+        assert rate == pytest.approx(np.trace(table) / table.sum())
+        assert expected == pytest.approx(np.trace(shares) / table.sum())
+
+
+def test_one_sign_for_all_is_right_as_often_as_the_base_rate_says():
+    rate, expected = metrics.sign_hit_rate([[0.01, 0.02, 0.01], [0.0, 0.0, 0.0]], [[0.1, 0.2, -0.1], [0.1, 0.2, -0.1]])
+    np.testing.assert_allclose(rate, [2 / 3, np.nan])
+    np.testing.assert_allclose(expected, [2 / 3, np.nan])
+
+
+def test_tiny_and_huge_numbers_have_signs():
+    rate, _ = metrics.sign_hit_rate([[1e-200, -1e-200, 1e200]], [[1e-200, 1e-200, 1e200]])
+    assert rate[0] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("quantiles", [2, 5])
+def test_the_quantile_spread_is_the_return_of_the_weights_of_the_portfolio(ties, quantiles):
+    score, realised = panel(7, ties=ties)
+    known = np.where(np.isnan(realised), np.nan, score)
+    expected = (quantile_weights(known, quantiles) * np.nan_to_num(realised)).sum(axis=1)
+    np.testing.assert_allclose(metrics.quantile_spread(score, realised, quantiles), expected, rtol=1e-12)
+
+
+def test_the_quantile_spread_is_undefined_only_where_there_are_no_quantiles():
+    score = [[1.0, 2.0, 3.0, np.nan], [1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]
+    realised = [[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], [0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.5]]
+    np.testing.assert_allclose(metrics.quantile_spread(score, realised, 4), [np.nan, np.nan, 0.0, 0.4])
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_precision_at_k_equals_that_of_sets(k):
+    score, realised = panel(8)
+    found = metrics.precision_at_k(score, realised, k)
+    for precision, base_rate, (s, r) in zip(*found, both(score, realised), strict=True):
+        shared = set(np.argsort(s)[-k:]) & set(np.argsort(r)[-k:])
+        assert precision == pytest.approx(len(shared) / k)
+        assert base_rate == pytest.approx(k / len(s))
+
+
+def test_ties_at_the_edge_of_k_count_what_breaking_them_at_random_gives():
+    score, realised = [1.0, 1.0, 1.0, 2.0, 0.0], [0.3, 0.1, 0.1, 0.2, 0.1]
+    orders = [np.lexsort((order, values)) for values in (score, realised) for order in permutations(range(5))]
+    tops = [set(order[-3:].tolist()) for order in orders]
+    expected = np.mean([len(a & b) / 3 for a, b in product(tops[:120], tops[120:])])
+    assert metrics.precision_at_k([score], [realised], 3)[0] == pytest.approx([expected])
+
+
+def test_k_can_differ_by_date_and_must_fit_it():
+    score = realised = np.tile([1.0, 2.0, 3.0, np.nan], (4, 1))
+    precision, base_rate = metrics.precision_at_k(score, realised, np.array([0, 1, 3, 4]))
+    np.testing.assert_allclose(precision, [np.nan, 1.0, 1.0, np.nan])
+    np.testing.assert_allclose(base_rate, [np.nan, 1 / 3, 1.0, np.nan])
+
+
+def test_precision_needs_scores_and_returns_that_vary():
+    varied, level = [0.01, -0.02, 0.03], [0.01, 0.01, 0.01]
+    assert np.isnan(metrics.precision_at_k([level, varied], [varied, level], 1)).all()
+
+
+def test_the_pooled_calibration_slope_is_that_of_a_regression_with_an_intercept_for_every_date():
+    prediction, realised = panel(9)
+    cross, square = metrics.calibration_sums(prediction, realised)
+    pairs = list(both(prediction, realised))
+    date = np.repeat(np.arange(len(pairs)), [len(p) for p, _ in pairs])
+    design = np.column_stack([np.concatenate([p for p, _ in pairs]), date[:, None] == np.arange(len(pairs))])
+    slope = np.linalg.lstsq(design, np.concatenate([r for _, r in pairs]), rcond=None)[0][0]
+    assert cross.sum() / square.sum() == pytest.approx(slope, rel=1e-10)
+
+
+def test_constant_predictions_have_no_calibration_and_constant_returns_a_slope_of_zero():
+    varied, level = [0.01, -0.02, 0.03], [0.01, 0.01, 0.01]
+    cross, square = metrics.calibration_sums([level, varied], [varied, level])
+    np.testing.assert_allclose(cross, [np.nan, 0.0], atol=1e-18)
+    assert np.isnan(square[0]) and square[1] > 0
+
+
 CONSTANTS = {
     "equal": [0.3, 0.3, 0.3],
     "equal up to rounding": [0.1 + 0.2, 0.3, 0.3],
@@ -110,9 +210,10 @@ def test_firms_have_no_order(seed, ties, level):
     score, realised = panel(seed, dates=3, firms=15, ties=ties)
     score += level
     order = np.random.default_rng(seed).permutation(15)
-    for metric in [*PER_DATE, *(lambda s, r, k=k: metrics.squared_losses(s / (1 + level), r)[k] for k in (0, 1))]:
+    for metric in [*PER_DATE, *IN_PARTS.values()]:
+        scaled = score / (1 + level)
         np.testing.assert_allclose(
-            metric(score[:, order], realised[:, order]), metric(score, realised), rtol=1e-12, atol=1e-12
+            metric(scaled[:, order], realised[:, order]), metric(scaled, realised), rtol=1e-12, atol=1e-12
         )
 
 
@@ -125,14 +226,14 @@ def test_ranks_see_only_the_order_and_absent_firms_change_nothing(seed):
     np.testing.assert_allclose(metrics.rank_information_coefficient(-score, realised), -expected, atol=1e-12)
     more = np.full((3, 5), np.nan)
     wider = np.hstack([score, more]), np.hstack([realised, more + 1])
-    for metric in PER_DATE:
+    for metric in [*PER_DATE, *IN_PARTS.values()]:
         np.testing.assert_allclose(metric(*wider), metric(score, realised), atol=1e-12)
 
 
 def test_inputs_are_not_changed():
     score, realised = panel(5)
     before = score.copy(), realised.copy()
-    for metric in [*PER_DATE, metrics.squared_losses]:
+    for metric in [*PER_DATE, *IN_PARTS.values()]:
         metric(score, realised)
     np.testing.assert_array_equal(score, before[0])
     np.testing.assert_array_equal(realised, before[1])
@@ -142,8 +243,9 @@ def test_inputs_are_not_changed():
 def test_empty_panels_are_undefined_without_a_warning(shape):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for metric in PER_DATE:
-            np.testing.assert_array_equal(metric(np.zeros(shape), np.zeros(shape)), np.full(shape[0], np.nan))
+        for metric in [*PER_DATE, *IN_PARTS.values()]:
+            found = np.atleast_2d(metric(np.zeros(shape), np.zeros(shape)))
+            np.testing.assert_array_equal(found, np.full((len(found), shape[0]), np.nan))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +257,14 @@ def test_empty_panels_are_undefined_without_a_warning(shape):
     ],
 )
 def test_wrong_input_is_refused(score, realised, message):
-    for metric in [*PER_DATE, metrics.squared_losses]:
+    for metric in [*PER_DATE, *IN_PARTS.values()]:
         with pytest.raises(InputError, match=message):
             metric(score, realised)
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(InputError, match="quantiles must be at least 2, found 1"):
+        metrics.quantile_spread([[1.0]], [[1.0]], 1)
+    for k in (-1, 2.0):
+        with pytest.raises(InputError, match=f"k must be a whole number of at least 0, found {k}"):
+            metrics.precision_at_k([[1.0]], [[1.0]], k)

@@ -12,22 +12,23 @@ Two models, the second of which knows the outcome but for noise:
 ...         "model": model, "fold": 0, "seed": 0, "score": score, "prediction": score, "realised": realised})
 ...     for model, score in (("zero", 0.0), ("ridge", realised + 0.02 * rng.standard_normal(600)))])
 >>> forecasts = Forecasts(table, horizon=1, delay=0, overlap=0, periods_per_year=252)
->>> summary(forecasts).round(2)[["model", "metric", "estimate", "standard_error", "dates", "undefined"]].iloc[4:7]
-   model    metric  estimate  standard_error  dates  undefined
-4   zero  hit_rate       NaN             NaN      0         60
-5  ridge        ic      0.73            0.02     60          0
-6  ridge   rank_ic      0.68            0.02     60          0
+>>> summary(forecasts).round(2)[["model", "metric", "estimate", "standard_error", "dates", "undefined"]].iloc[10:13]
+    model       metric  estimate  standard_error  dates  undefined
+10   zero  icir_annual       NaN             NaN      0         60
+11  ridge           ic      0.73            0.02     60          0
+12  ridge      rank_ic      0.68            0.02     60          0
 >>> differences(forecasts, against="zero").round(2)[["model", "against", "estimate", "p_holm", "undefined"]]
    model against  estimate  p_holm  undefined
 0  ridge    zero      0.68     0.0         60
 >>> primary(forecasts, "ridge", "zero").claim
 True
 >>> len(evaluate(forecasts, against=["zero"]))
-14
+26
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from numpy.typing import NDArray
 from finattn import metrics
 from finattn.errors import InputError
 from finattn.evaluation.inference import Estimate, holm, mean_inference, one_sided
-from finattn.forecasts import Forecasts
+from finattn.forecasts import Forecasts, Wide
 
 __all__ = ["COLUMNS", "Comparison", "differences", "evaluate", "per_date", "primary", "summary"]
 
@@ -49,6 +50,9 @@ COLUMNS = (
 _CONTENTLESS = {"ic": 0.0, "rank_ic": 0.0, "hit_rate": 0.5, "r2": 0.0}
 _CLAIM = 0.05
 _NOISE = 1e-12
+_PIECE = 2**19  # firm-dates at a time: their arrays fit a processor's cache and no temporary is as large as the table
+
+Floats = NDArray[np.float64]
 
 
 class Comparison(NamedTuple):
@@ -65,18 +69,25 @@ class Comparison(NamedTuple):
     """Whether that p-value is below 0.05."""
 
 
-def per_date(forecasts: Forecasts) -> pd.DataFrame:
+def per_date(forecasts: Forecasts, quantiles: int = 5, k: int | None = None) -> pd.DataFrame:
     """Compute every metric of every model at each decision date, seeds averaged before.
 
     Parameters
     ----------
     forecasts : Forecasts
+    quantiles : int
+        Of which the outer two make quantile_spread.
+    k : int, optional
+        Of precision_excess; by default firms // quantiles, the places of one side of the spread.
 
     Returns
     -------
     DataFrame
-        date, model, ic, rank_ic, hit_rate (NaN where undefined), loss_model, loss_zero (sums of squares over firms) and
-        firms (number with a forecast whose outcome is known). Dates without such a firm are left out.
+        date, model; ic, rank_ic, hit_rate, sign_hit_rate, sign_hit_excess (over what the base rates give),
+        quantile_spread and precision_excess (share of the k highest scores that are among the k highest returns, minus
+        its base rate k / firms), NaN where undefined; what makes pooled metrics: cross and square
+        (`metrics.calibration_sums`), loss_model and loss_zero (sums of squares over firms); firms and unknown (number
+        with a forecast whose outcome is known, and is not). Dates without a known outcome are left out.
 
     Examples
     --------
@@ -87,30 +98,42 @@ def per_date(forecasts: Forecasts) -> pd.DataFrame:
        model  rank_ic  firms
     0  ridge      1.0      3
     """
-    return pd.concat([_per_date(forecasts, model) for model in forecasts.models], ignore_index=True)
+    parts = [measure(forecasts.wide(model), quantiles, k).assign(model=model) for model in forecasts.models]
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(1, "model", table.pop("model"))
+    return table[table["firms"] > 0].reset_index(drop=True)
 
 
-def summary(forecasts: Forecasts) -> pd.DataFrame:
+def summary(forecasts: Forecasts, quantiles: int = 5, k: int | None = None) -> pd.DataFrame:
     """Average each model's metrics over dates, with errors from `mean_inference`.
 
-    Undefined dates are dropped and counted. A model whose cross-sections are all constant has NaN everywhere but in r2.
+    Undefined dates are dropped and counted. A model whose cross-sections are all constant has NaN in all that needs
+    them to vary.
 
-    - ic, rank_ic, hit_rate: mean over dates. The t and p of hit_rate are against 0.5, its interval is around it.
+    - ic, rank_ic, quantile_spread, precision_excess, sign_hit_excess: mean over dates of `per_date`.
+    - hit_rate, sign_hit_rate: likewise; t and p are against 0.5, the interval is around the rate.
     - icir: mean over standard deviation (of one date, not annualised) of the rank IC. Its errors are those of its
       linearisation (delta method): the mean of icir + z - icir (z^2 - mean z^2) / 2 with z the standardised rank IC.
+    - icir_annual: icir times the root of the targets a year that share no row: decision dates a year, at most
+      `periods_per_year` / horizon. It is the t value that a year of such targets has on average if their rank ICs are
+      independent; it is no Sharpe ratio, since nobody earns a rank IC.
     - r2: pooled, 1 - sum (r - rhat)^2 / sum r^2 (Gu, Kelly and Xiu 2020), which is the mean over dates of
       (loss_zero - loss_model) / mean loss_zero; errors are of that mean, with the denominator taken as fixed.
+    - calibration_slope: pooled, of returns on predictions, both in excess of their date's mean; t and p are against 1,
+      which is calibrated. Errors are of the mean of its score per date: clustered by date and HAC between dates
+      (Driscoll and Kraay 1998).
 
     Parameters
     ----------
     forecasts : Forecasts
+    quantiles, k : see `per_date`.
 
     Returns
     -------
     DataFrame
         With `COLUMNS`; `against` is null and p_holm NaN, since levels are not a family of tests.
     """
-    return _summary(per_date(forecasts), forecasts.overlap)
+    return _summary(per_date(forecasts, quantiles, k), forecasts)
 
 
 def differences(forecasts: Forecasts, against: str, metric: str = "rank_ic") -> pd.DataFrame:
@@ -161,7 +184,9 @@ def primary(forecasts: Forecasts, model: str, against: str, metric: str = "rank_
     return Comparison(model, against, metric, estimate, p_value, p_value < _CLAIM)
 
 
-def evaluate(forecasts: Forecasts, against: Sequence[str] | None = None) -> pd.DataFrame:
+def evaluate(
+    forecasts: Forecasts, against: Sequence[str] | None = None, quantiles: int = 5, k: int | None = None
+) -> pd.DataFrame:
     """Make the whole table of metrics: `summary`, then `differences` to each of `against` in every metric.
 
     Parameters
@@ -169,6 +194,7 @@ def evaluate(forecasts: Forecasts, against: Sequence[str] | None = None) -> pd.D
     forecasts : Forecasts
     against : sequence of str
         Models to subtract; each must be among the forecasts. By default ridge and sic_kernel, as far as they are.
+    quantiles, k : see `per_date`.
 
     Returns
     -------
@@ -184,50 +210,92 @@ def evaluate(forecasts: Forecasts, against: Sequence[str] | None = None) -> pd.D
         against = [name for name in ("ridge", "sic_kernel") if name in forecasts.models]
     if isinstance(against, str):
         raise InputError(f"against must be a list of models, found the text {against!r}")
-    table, overlap = per_date(forecasts), forecasts.overlap
+    table, overlap = per_date(forecasts, quantiles, k), forecasts.overlap
     pairs = [_differences(table, overlap, other, metric) for other in against for metric in _CONTENTLESS]
-    return pd.concat([_summary(table, overlap), *pairs], ignore_index=True)
+    return pd.concat([_summary(table, forecasts), *pairs], ignore_index=True)
 
 
-def _per_date(forecasts: Forecasts, model: str) -> pd.DataFrame:
-    """Compute one model's metrics per date."""
-    wide = forecasts.wide(model)
-    judged = np.count_nonzero(~np.isnan(wide.score) & ~np.isnan(wide.realised), axis=1)
-    loss_model, loss_zero = metrics.squared_losses(wide.prediction, wide.realised)
-    table = pd.DataFrame(
-        {
-            "date": wide.dates.astype("datetime64[ms]"),
-            "model": model,
-            "ic": metrics.information_coefficient(wide.score, wide.realised),
-            "rank_ic": metrics.rank_information_coefficient(wide.score, wide.realised),
-            "hit_rate": metrics.hit_rate(wide.score, wide.realised),
-            "loss_model": loss_model,
-            "loss_zero": loss_zero,
-            "firms": judged,
-        }
-    )
-    return table[judged > 0].reset_index(drop=True)
+def measure(wide: Wide, quantiles: int, k: int | None = None) -> pd.DataFrame:
+    """Compute one model's metrics per date [t], without the column `model` and with dates that have no outcome yet.
+
+    Goes through the dates in pieces, so that no temporary array is as large as the forecasts.
+    """
+    rows = max(1, _PIECE // max(1, len(wide.firms)))
+    pieces = [slice(start, start + rows) for start in range(0, len(wide.dates), rows)]
+    parts = [_measure(wide.score[at], wide.prediction[at], wide.realised[at], quantiles, k) for at in pieces]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return pd.DataFrame({"date": wide.dates.astype("datetime64[ms]"), **columns})
 
 
-def _summary(table: pd.DataFrame, overlap: int) -> pd.DataFrame:
+def _measure(
+    score: Floats, prediction: Floats, realised: Floats, quantiles: int, k: int | None
+) -> dict[str, NDArray[Any]]:
+    """Compute the metrics of some dates."""
+    given = ~np.isnan(score)
+    firms = np.count_nonzero(given & ~np.isnan(realised), axis=1)
+    spread = metrics.quantile_spread(score, realised, quantiles)
+    agreed, expected = metrics.sign_hit_rate(prediction, realised)
+    precision, base_rate = metrics.precision_at_k(score, realised, firms // quantiles if k is None else k)
+    cross, square = metrics.calibration_sums(prediction, realised)
+    loss_model, loss_zero = metrics.squared_losses(prediction, realised)
+    return {
+        "ic": metrics.information_coefficient(score, realised),
+        "rank_ic": metrics.rank_information_coefficient(score, realised),
+        "hit_rate": metrics.hit_rate(score, realised),
+        "sign_hit_rate": agreed,
+        "sign_hit_excess": agreed - expected,
+        "quantile_spread": spread,
+        "precision_excess": precision - base_rate,
+        "cross": cross,
+        "square": square,
+        "loss_model": loss_model,
+        "loss_zero": loss_zero,
+        "firms": firms,
+        "unknown": np.count_nonzero(given, axis=1) - firms,
+    }
+
+
+def levels(table: pd.DataFrame, overlap: int, targets_a_year: float) -> dict[str, Estimate]:
+    """Summarise one model's rows of `per_date`, by the name of the metric."""
+    found = {metric: level(table, overlap) for metric, level in _LEVELS.items()}
+    found["icir_annual"] = _annual(found["icir"], math.sqrt(targets_a_year))
+    return found
+
+
+def targets_a_year(forecasts: Forecasts, dates: pd.Series) -> float:
+    """Count the decision dates in a year of 365.25 days, at most the targets that a year holds without sharing a row.
+
+    NaN for a single date.
+    """
+    days = (dates.max() - dates.min()).days if len(dates) else 0
+    decisions = 365.25 * (dates.nunique() - 1) / days if days else math.nan
+    return min(decisions, forecasts.periods_per_year / forecasts.horizon)
+
+
+def _summary(table: pd.DataFrame, forecasts: Forecasts) -> pd.DataFrame:
     """Summarise a table made by `per_date`."""
-    rows = [
-        (str(model), None, metric, level(group, overlap), np.nan)
+    yearly = targets_a_year(forecasts, table["date"])
+    return _frame(
+        (str(model), None, metric, estimate, np.nan)
         for model, group in table.groupby("model", sort=False)
-        for metric, level in _LEVELS.items()
-    ]
-    return _frame(rows)
+        for metric, estimate in levels(group, forecasts.overlap, yearly).items()
+    )
 
 
-def _mean(column: str) -> Callable[[pd.DataFrame, int], Estimate]:
-    return lambda group, overlap: mean_inference(group[column], overlap)
+def _mean(column: str, null: float = 0.0) -> Callable[[pd.DataFrame, int], Estimate]:
+    return lambda group, overlap: _against(group[column].to_numpy(), null, overlap)
 
 
-def _hit_rate(group: pd.DataFrame, overlap: int) -> Estimate:
-    """Inference on the excess over chance, around the rate itself."""
-    excess = mean_inference(group["hit_rate"] - 0.5, overlap)
-    moved = ("estimate", "lower", "upper", "bootstrap_lower", "bootstrap_upper")
-    return excess._replace(**{name: getattr(excess, name) + 0.5 for name in moved})
+def _against(series: Floats, null: float, overlap: int) -> Estimate:
+    """Infer on the excess over the null, around the mean itself."""
+    return _mapped(mean_inference(series - null, overlap), lambda value: value + null)
+
+
+def _mapped(estimate: Estimate, change: Callable[[float], float]) -> Estimate:
+    """Change the estimate and the ends of its intervals."""
+    names = ("estimate", "lower", "upper", "bootstrap_lower", "bootstrap_upper")
+    moved: dict[str, Any] = {name: change(getattr(estimate, name)) for name in names}
+    return estimate._replace(**moved)
 
 
 def _icir(group: pd.DataFrame, overlap: int) -> Estimate:
@@ -241,19 +309,34 @@ def _icir(group: pd.DataFrame, overlap: int) -> Estimate:
     return mean_inference(series / deviation - ratio * (squares - np.nanmean(squares)) / 2, overlap)
 
 
+def _annual(icir: Estimate, root: float) -> Estimate:
+    """Multiply by the root of the number of targets in a year; t and p stay."""
+    return _mapped(icir, lambda value: value * root)._replace(standard_error=icir.standard_error * root)
+
+
 def _r2(group: pd.DataFrame, overlap: int) -> Estimate:
     return mean_inference(_scaled(group["loss_zero"] - group["loss_model"], group["loss_zero"]), overlap)
 
 
+def _calibration(group: pd.DataFrame, overlap: int) -> Estimate:
+    """Ratio of pooled sums, through its influence function."""
+    cross, square = group["cross"], group["square"]
+    slope = cross.sum() / square.sum() if square.sum() > 0 else np.nan
+    return _against(slope + _scaled(cross - slope * square, square), 1.0, overlap)
+
+
 _LEVELS: dict[str, Callable[[pd.DataFrame, int], Estimate]] = {
-    "ic": _mean("ic"), "rank_ic": _mean("rank_ic"), "icir": _icir, "r2": _r2, "hit_rate": _hit_rate,
+    "ic": _mean("ic"), "rank_ic": _mean("rank_ic"), "icir": _icir, "r2": _r2, "hit_rate": _mean("hit_rate", 0.5),
+    "sign_hit_rate": _mean("sign_hit_rate", 0.5), "sign_hit_excess": _mean("sign_hit_excess"),
+    "quantile_spread": _mean("quantile_spread"), "precision_excess": _mean("precision_excess"),
+    "calibration_slope": _calibration,
 }  # fmt: skip
 
 
-def _scaled(losses: pd.Series, zero: pd.Series) -> NDArray[np.float64]:
-    """Divide by the mean loss of the forecast zero; NaN where all outcomes are zero."""
-    mean = zero.mean()
-    return losses.to_numpy() / (mean if mean > 0 else np.nan)
+def _scaled(sums: pd.Series, scale: pd.Series) -> Floats:
+    """Divide by a mean over dates, such as the loss of the forecast zero; NaN where that is zero."""
+    mean = scale.mean()
+    return sums.to_numpy() / (mean if mean > 0 else np.nan)
 
 
 def _differences(table: pd.DataFrame, overlap: int, against: str, metric: str) -> pd.DataFrame:
@@ -280,7 +363,7 @@ def _difference(table: pd.DataFrame, overlap: int, model: str, against: str, met
     return mean_inference(gain, overlap)._replace(undefined=undefined)
 
 
-def _paired_values(group: pd.DataFrame, metric: str) -> NDArray[np.float64]:
+def _paired_values(group: pd.DataFrame, metric: str) -> Floats:
     """Return what a date contributes: the larger, the better."""
     return _scaled(-group["loss_model"], group["loss_zero"]) if metric == "r2" else group[metric].to_numpy()
 

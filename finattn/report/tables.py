@@ -27,7 +27,14 @@ METRICS = {
     "icir": ("ICIR", 1.0, 2),
     "r2": ("R² oos, %", 100.0, 2),
     "hit_rate": ("Hit rate, %", 100.0, 1),
+    "sign_hit_rate": ("Signs right, %", 100.0, 1),
+    "sign_hit_excess": ("Signs right beyond base rates, %", 100.0, 2),
+    "quantile_spread": ("Top minus bottom quantile, %", 100.0, 2),
+    "precision_excess": ("Precision of the top beyond its base rate, %", 100.0, 2),
+    "calibration_slope": ("Calibration slope", 1.0, 2),
+    "icir_annual": ("ICIR a year", 1.0, 2),
 }
+_BESIDE_RANK_IC = ("ic", "icir", "r2", "hit_rate")  # columns of the table of models
 BOOTSTRAP = ("bootstrap_lower", "bootstrap_upper")
 UNDEFINED = "— is undefined: a correlation needs firms that do not all tie, an error needs more than a few dates."
 
@@ -35,15 +42,14 @@ UNDEFINED = "— is undefined: a correlation needs firms that do not all tie, an
 def models(metrics: pd.DataFrame) -> Table:
     """Put every model in a row, by itself."""
     levels = metrics[metrics["against"].isna()]
-    others = [metric for metric in METRICS if metric != "rank_ic"]
     rows: list[tuple[str, ...]] = []
     for model in dict.fromkeys(levels["model"]):
         own = _by_metric(levels[levels["model"] == model])
         rank = own.get("rank_ic", {})
-        values = (_value(own.get(metric, {}), metric) for metric in others)
+        values = (_value(own.get(metric, {}), metric) for metric in _BESIDE_RANK_IC)
         counts = _whole(rank.get("dates")), _whole(rank.get("undefined"))
         rows.append((label(model), _value(rank), number(_float(rank, "t"), 2), _interval(rank), *values, *counts))
-    header = ("Model", "Rank IC ± SE", "t", "95% interval", *(f"{METRICS[metric][0]} ± SE" for metric in others))
+    header = ("Model", "Rank IC ± SE", "t", "95% interval", *(f"{METRICS[metric][0]} ± SE" for metric in _BESIDE_RANK_IC))
     note = f"± is one HAC standard error, on which t and the interval rest. {UNDEFINED}"
     return Table("Every model over all test dates", (*header, "Dates", "Undefined"), rows, note)
 

@@ -20,12 +20,19 @@ from torch.utils.data import DataLoader
 from finattn.blocks import Block, Blocks, standardise
 from finattn.config import Axis, ModelConfig, TrainingConfig
 from finattn.errors import InputError
-from finattn.metrics import mean_over_dates, rank_information_coefficient
+from finattn.look_up import LookUp, LookUpConfig
+from finattn.metrics import information_coefficient, mean_over_dates, rank_information_coefficient
 from finattn.models import PanelTransformer
 from finattn.storage import atomic_file
 
+Batch = tuple[Block, torch.Tensor]
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with the epoch, the most epochs there can be, and the validation rank IC."""
+
+LOOK_UP_TRAINING = TrainingConfig(
+    block=10, epochs=15, minimum_epochs=4, patience=5, learning_rate=1e-2, weight_decay=1e-2
+)
+_LEAST_WEIGHT = 1e-3  # of a base in its correction: it orders firms as the base does, whatever the base is worth
 
 
 class PanelModule(lightning.LightningModule):
@@ -33,25 +40,36 @@ class PanelModule(lightning.LightningModule):
 
     The best epoch is the one with the highest validation rank IC averaged over the last `smoothing` epochs: one epoch's
     best is noise in a small cross-section. Epochs before `minimum_epochs` are no candidates; from there on, training
-    stops after `patience` epochs without a better one.
+    stops after `patience` epochs without a better one. Where the model corrects a base, what it corrects is epoch 0 and
+    stays unless an epoch is better than `base_skill`, the base's own rank IC.
+
+    A batch is a block and what is added to the model's scores [t n], zeros without a base.
     """
 
-    def __init__(self, model: PanelTransformer, config: TrainingConfig, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        config: TrainingConfig,
+        progress: Progress | None = None,
+        base_skill: float = -np.inf,
+    ) -> None:
         super().__init__()
         self.model, self.config, self.progress = model, config, progress
         self.history: list[float] = []
-        self.best_epoch, self.best_smoothed, self.best_state = 0, -np.inf, copy.deepcopy(model.state_dict())
+        self.best_epoch, self.best_smoothed, self.best_state = 0, base_skill, copy.deepcopy(model.state_dict())
         self._valid: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def training_step(self, block: Block, index: int) -> torch.Tensor:
+    def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         """Return the block's mean squared error."""
+        block, added = batch
         mask = _known(block)
-        error = self.model(block) - standardise(block.target, mask)
+        error = self.model(block) + added - standardise(block.target, mask)
         return error[mask].square().mean()
 
-    def validation_step(self, block: Block, index: int) -> None:
+    def validation_step(self, batch: Batch, index: int) -> None:
         """Keep the block's scores and targets."""
-        scores, rows = self.model(block), block.scored
+        block, added = batch
+        scores, rows = self.model(block) + added, block.scored
         realised = block.target.masked_fill(~block.target_observed, torch.nan)
         self._valid.append((scores[rows].cpu().double().numpy(), realised[rows].cpu().double().numpy()))
 
@@ -77,9 +95,9 @@ class PanelModule(lightning.LightningModule):
 
 
 class PanelData(lightning.LightningDataModule):
-    """Blocks of training and validation dates; a batch is one block, training blocks in an order drawn each epoch."""
+    """Batches of training and validation dates, one block each, training blocks in an order drawn each epoch."""
 
-    def __init__(self, train: Sequence[Block], valid: Sequence[Block]) -> None:
+    def __init__(self, train: Sequence[Batch], valid: Sequence[Batch]) -> None:
         super().__init__()
         self.train, self.valid = train, valid
 
@@ -111,11 +129,11 @@ class AttentionHistory(lightning.Callback):
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the weights before training."""
         self._tables.clear()
-        self._keep(0, cast(PanelModule, pl_module).model)
+        self._keep(0, _transformer(pl_module))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Keep the weights after an epoch."""
-        self._keep(trainer.current_epoch + 1, cast(PanelModule, pl_module).model)
+        self._keep(trainer.current_epoch + 1, _transformer(pl_module))
 
     def _keep(self, epoch: int, model: PanelTransformer) -> None:
         if self.epochs is not None and epoch not in self.epochs:
@@ -133,44 +151,55 @@ class AttentionHistory(lightning.Callback):
             pd.concat(self._tables, ignore_index=True).to_parquet(temporary, index=False)
 
 
-class AttentionForecaster:
-    """A panel transformer that is fitted and forecasts as the baselines do.
+class TrainedForecaster:
+    """What a model that is trained and a baseline have in common: fit and predict on `Blocks`. `_new` makes the model.
+
+    With a `base`, the model is a correction: it forecasts κ · z + correction, where z is the base's score standardised
+    across the firms of a date and κ the base's mean IC over validation dates, at least 0.001. The correction's head
+    starts at zero, so that epoch 0 orders firms as the base does; it is kept unless an epoch's validation rank IC is
+    higher. The base is fitted on the same training dates as the correction, which therefore sees its errors there
+    somewhat smaller than they are.
 
     Parameters
     ----------
-    axes : of the model's blocks, bottom first. model, training : sizes, and how to fit (seeds and threads are a run's).
+    training : how to fit (seeds and threads are a run's).
     seed : of the parameters, the dropout and the order of blocks. Two fits with one seed on one processor are equal to
         the last bit. progress : called after each epoch. history : keeps attention weights as training goes on.
+    base : a forecaster that the model starts from.
     """
 
     units: Literal["score"] = "score"
 
     def __init__(
         self,
-        axes: Sequence[Axis],
-        model: ModelConfig | None = None,
         training: TrainingConfig | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         history: AttentionHistory | None = None,
+        base: Any = None,
     ) -> None:
-        self.history = history
-        self.axes, self.model_config, self.training = tuple(axes), model or ModelConfig(), training or TrainingConfig()
-        self.seed, self.progress = seed, progress
+        self.training, self.seed, self.progress = training or TrainingConfig(), seed, progress
+        self.history, self.base, self.base_weight = history, base, 0.0
         self.chosen: dict[str, Any] = {}
+
+    def _new(self, inputs: int, reference_inputs: int | None) -> Any:
+        raise NotImplementedError
 
     def fit(self, train: Blocks, valid: Blocks) -> Self:
         """Train on one panel's dates and stop by another's; blocks without an observed target are left out."""
+        skill = -np.inf if self.base is None else self._fit_base(train, valid)
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(self.seed)
             model = self._new(train.scaling.width, train.reference.scaling.width if train.reference else None)
-            module = PanelModule(model, self.training, self.progress)
-            length = self.training.block
-            blocks = [block for block in train.cut(model.warmup, length) if bool(_known(block).any())]
-            if not blocks:
+            if self.base is not None:
+                torch.nn.init.zeros_(model.head.weight)
+                torch.nn.init.zeros_(model.head.bias)
+            module = PanelModule(model, self.training, self.progress, skill)
+            batches = [batch for batch in self._batches(train, model) if bool(_known(batch[0]).any())]
+            if not batches:
                 raise InputError("a model must have observed targets to fit on, found none in the training dates")
             try:
-                self._trainer().fit(module, PanelData(blocks, list(valid.cut(model.warmup, length))))
+                self._trainer().fit(module, PanelData(batches, list(self._batches(valid, model))))
             except SystemExit:  # Lightning's answer to Ctrl-C
                 raise KeyboardInterrupt from None
         model.load_state_dict(module.best_state)
@@ -179,11 +208,34 @@ class AttentionForecaster:
             "epoch": module.best_epoch, "valid_rank_ic": module.best_smoothed, "epochs": len(module.history),
             "history": module.history,
         }  # fmt: skip
+        if self.base is not None:
+            self.chosen |= {"base_rank_ic": skill, "base_weight": self.base_weight}
+            self.chosen["base"] = getattr(self.base, "chosen", {})
         return self
 
-    def _new(self, inputs: int, reference_inputs: int | None) -> PanelTransformer:
-        used = reference_inputs if "reference" in self.axes else None
-        return PanelTransformer(inputs, self.axes, self.model_config, used)
+    def _fit_base(self, train: Blocks, valid: Blocks) -> float:
+        """Fit the base and weigh it; return its validation rank IC."""
+        scores, realised = self.base.fit(train, valid).predict(valid), valid.realised
+        self.base_weight = max(mean_over_dates(information_coefficient(scores, realised)), _LEAST_WEIGHT)
+        return mean_over_dates(rank_information_coefficient(scores, realised))
+
+    def _added(self, blocks: Blocks) -> torch.Tensor:
+        """Return what is added to the model's scores (p, n): zeros without a base."""
+        if self.base is None:
+            return torch.zeros(blocks.observed.shape)
+        scores = torch.from_numpy(self.base.predict(blocks))
+        known = ~scores.isnan()
+        return (self.base_weight * standardise(scores.nan_to_num(), known)).float()
+
+    def _batches(self, blocks: Blocks, model: Any) -> Iterator[Batch]:
+        """Yield blocks, each with what is added to its scores."""
+        added, start = self._added(blocks), 0
+        for block in blocks.cut(model.warmup, self.training.block):
+            rows = block.scored
+            part = torch.zeros(block.observed.shape)
+            part[rows] = added[start : start + len(rows)]
+            start += len(rows)
+            yield block, part
 
     def _trainer(self) -> lightning.Trainer:
         return lightning.Trainer(
@@ -203,7 +255,7 @@ class AttentionForecaster:
         if not hasattr(self, "model"):
             raise InputError("a forecaster must be fitted before it forecasts, found one that is not")
         with torch.no_grad():
-            parts = [self.model(b)[b.scored] for b in blocks.cut(self.model.warmup, self.training.block)]
+            parts = [(self.model(block) + added)[block.scored] for block, added in self._batches(blocks, self.model)]
         return torch.cat(parts).double().numpy()
 
     def save(self, folder: str | Path) -> None:
@@ -219,6 +271,61 @@ class AttentionForecaster:
             raise InputError(f"{folder}: must hold parameters of this model: {' '.join(str(error).split())}") from None
         self.model.eval()
         return self
+
+
+class AttentionForecaster(TrainedForecaster):
+    """A panel transformer that is fitted and forecasts as the baselines do.
+
+    Parameters
+    ----------
+    axes : of the model's blocks, bottom first. model : its sizes.
+    training, seed, progress, history, base : see `TrainedForecaster`.
+    """
+
+    def __init__(
+        self,
+        axes: Sequence[Axis],
+        model: ModelConfig | None = None,
+        training: TrainingConfig | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+        history: AttentionHistory | None = None,
+        base: Any = None,
+    ) -> None:
+        super().__init__(training, seed, progress, history, base)
+        self.axes, self.model_config = tuple(axes), model or ModelConfig()
+
+    def _new(self, inputs: int, reference_inputs: int | None) -> PanelTransformer:
+        used = reference_inputs if "reference" in self.axes else None
+        return PanelTransformer(inputs, self.axes, self.model_config, used)
+
+
+class LookUpForecaster(TrainedForecaster):
+    """The learned one-way look-up, fitted and forecasting as the baselines do.
+
+    Parameters
+    ----------
+    look_up : rank, windows and where slopes start.
+    training, seed, progress : see `TrainedForecaster`; by default short blocks and a high rate, since the model is
+        small and what it must find is found step by step: as attention sharpens, its own signal grows.
+    """
+
+    def __init__(
+        self,
+        look_up: LookUpConfig | None = None,
+        training: TrainingConfig | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(training or LOOK_UP_TRAINING, seed, progress)
+        self.look_up = look_up or LookUpConfig()
+
+    def _new(self, inputs: int, reference_inputs: int | None) -> LookUp:
+        return LookUp(inputs, self.look_up)
+
+
+def _transformer(module: lightning.LightningModule) -> PanelTransformer:
+    return cast(PanelTransformer, cast(PanelModule, module).model)
 
 
 def _known(block: Block) -> torch.Tensor:

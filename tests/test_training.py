@@ -71,7 +71,7 @@ def test_the_loss_is_squared_error_on_returns_standardised_by_date(cuts, small_m
     train = cuts[0]
     model = PanelTransformer(train.scaling.width, AXES, small_model).eval()
     block = next(train.cut(model.warmup, 60))
-    found = PanelModule(model, TrainingConfig()).training_step(block, 0).item()
+    found = PanelModule(model, TrainingConfig()).training_step((block, torch.zeros(block.observed.shape)), 0).item()
     target, scores = train.at(TRAIN[:60]).realised, model(block)[block.scored].detach().numpy()
     centred = target - np.nanmean(target, axis=1, keepdims=True)
     error = scores - centred / np.nanstd(centred, axis=1, keepdims=True)

@@ -1,0 +1,111 @@
+"""The learned one-way look-up: peers chosen by what firms look like, their lagged returns averaged, and no more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from finattn.attention import attend, attention_weights
+from finattn.blocks import Block
+from finattn.config.require import require
+from finattn.errors import InputError
+
+
+@dataclass(frozen=True)
+class LookUpConfig:
+    """How peers are looked up.
+
+    Parameters
+    ----------
+    rank : d, the width of queries and keys.
+    windows : rows k over which a peer's return counts, (t - k, t].
+    slope : what each window's slope starts at; its sign says whether peers' returns are first taken to go on or to
+        turn, and training seldom changes it.
+
+    Examples
+    --------
+    >>> LookUpConfig(rank=8).windows
+    (1, 5, 21)
+    """
+
+    rank: int = 16
+    windows: tuple[int, ...] = (1, 5, 21)
+    slope: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no look-up."""
+        require("rank", self.rank, self.rank >= 1, "at least 1")
+        proper = bool(self.windows) and min(self.windows, default=0) >= 1
+        require("windows", self.windows, proper, "at least one number of rows from 1")
+
+
+class LookUp(nn.Module):
+    """score_i = Σ_k b_k Σ_j w_ij v_jk, with w_i the softmax of (W_Q z_i + c) · W_K z_j / √d over observed firms j ≠ i.
+
+    z are a firm's characteristics at t with their indicators (columns 2 and on of `Block.x`), v_jk the sum of j's
+    scaled excess returns over the last k rows, by √k. A SIC kernel with learned peers in place of codes: W_Q says what
+    a firm looks for, W_K how it presents itself, so that peers have a direction. Values are peers' lagged returns and
+    nothing else, and nothing is added for the firm itself: it learns from far less than `PanelTransformer`.
+
+    Parameters
+    ----------
+    inputs : f, the width of `Block.x`. config : rank, windows and where slopes start.
+
+    Raises
+    ------
+    InputError
+        For a panel without characteristics.
+
+    Examples
+    --------
+    >>> LookUp(inputs=6, config=LookUpConfig(windows=(1, 21))).warmup
+    20
+    """
+
+    axes = ("firm",)
+
+    def __init__(self, inputs: int, config: LookUpConfig | None = None) -> None:
+        super().__init__()
+        config = config or LookUpConfig()
+        if inputs <= 2:
+            raise InputError("a look-up needs characteristics to tell firms by, found a panel without features")
+        self.config = config
+        self.query, self.key = nn.Linear(inputs - 2, config.rank), nn.Linear(inputs - 2, config.rank, bias=False)
+        self.slope = nn.Parameter(torch.full((len(config.windows),), float(config.slope)))
+        for layer in (self.query, self.key):
+            nn.init.normal_(layer.weight, std=(inputs - 2) ** -0.5)
+        nn.init.zeros_(self.query.bias)
+
+    @property
+    def warmup(self) -> int:
+        """Rows of context before the first that is scored."""
+        return max(self.config.windows) - 1
+
+    def forward(self, block: Block) -> Tensor:
+        """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed."""
+        scores, rows = block.x.new_full(block.observed.shape, torch.nan), block.scored
+        query, key, mask = self._looking(block, rows)
+        found = attend(query, key, self._values(block)[rows], mask) @ self.slope
+        return scores.index_copy(0, rows, found.masked_fill(~block.observed[rows], torch.nan))
+
+    def attention(self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None) -> Tensor:
+        """Return the weights [t' 1 n m] at some rows of a block, by default those scored; rows sum to one or zero."""
+        rows = block.scored if dates is None else torch.as_tensor(dates, device=block.x.device)
+        with torch.no_grad():
+            return attention_weights(*self._looking(block, rows))[:, None]
+
+    def _looking(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries and keys [t' n d], and who may be whose peer [t' n m]."""
+        here = block.observed[rows]
+        known = block.x[rows][..., 2:].masked_fill(~here[..., None], 0.0)
+        others = ~torch.eye(here.shape[1], dtype=torch.bool, device=here.device)
+        return self.query(known), self.key(known), here[:, None, :] & here[:, :, None] & others
+
+    def _values(self, block: Block) -> Tensor:
+        """Return sums of excess returns [t n k] over the last rows of each window, by the root of its length."""
+        excess = block.x[..., 1].masked_fill(~block.observed, 0.0)
+        total = torch.cat([excess.new_zeros(1, excess.shape[1]), excess.cumsum(0)])
+        rows = torch.arange(1, len(total), device=excess.device)
+        sums = [total[1:] - total[(rows - window).clamp(min=0)] for window in self.config.windows]
+        return torch.stack([x / window**0.5 for x, window in zip(sums, self.config.windows, strict=True)], -1)

@@ -41,8 +41,8 @@ from finattn.config.require import require
 from finattn.data.sic import industry_levels, sic_divisions
 from finattn.errors import InputError
 from finattn.evaluation.inference import Estimate, mean_inference
-from finattn.evaluation.portfolio import _positions as positions
 from finattn.evaluation.tables import levels, measure, targets_a_year
+from finattn.evaluation.weights import positions
 from finattn.forecasts import Forecasts, Wide
 from finattn.panel import Panel
 from finattn.splits import label_overlap

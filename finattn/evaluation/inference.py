@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from arch.bootstrap import StationaryBootstrap
+from arch.bootstrap import MovingBlockBootstrap, StationaryBootstrap
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
@@ -17,6 +17,7 @@ __all__ = ["Estimate", "hac_lag", "holm", "mean_block", "mean_inference"]
 
 _LEVEL = 0.95
 _RESAMPLES = 1000
+_BOOTSTRAPS = {"stationary": StationaryBootstrap, "moving": MovingBlockBootstrap}
 
 
 class Estimate(NamedTuple):
@@ -133,16 +134,16 @@ def _hac(values: NDArray[np.float64], overlap: int) -> tuple[float, float, float
 
 def _bootstrap(values: NDArray[np.float64], overlap: int, seed: int) -> tuple[float, float]:
     """Return the ends of the percentile interval."""
-    means = values[_resamples(len(values), mean_block(len(values), overlap), seed)].mean(axis=1)
+    means = values[resamples(len(values), mean_block(len(values), overlap), seed)].mean(axis=1)
     tail = (1 - _LEVEL) / 2
     lower, upper = np.quantile(means, [tail, 1 - tail])
     return float(lower), float(upper)
 
 
 @lru_cache(maxsize=2)
-def _resamples(count: int, block: int, seed: int) -> NDArray[np.int32]:
+def resamples(count: int, block: int, seed: int, kind: str = "stationary") -> NDArray[np.int32]:
     """Positions [resample t]: drawn once for all series of one length, so that models share their resamples."""
-    resampling = StationaryBootstrap(block, np.arange(count, dtype=np.int32), seed=seed)
+    resampling = _BOOTSTRAPS[kind](block, np.arange(count, dtype=np.int32), seed=seed)
     return np.stack([sample for (sample,), _ in resampling.bootstrap(_RESAMPLES)])
 
 

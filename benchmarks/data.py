@@ -1,11 +1,13 @@
-"""What reading costs: 10 million rows of Parquet into a panel, and reports joined as of each date.
+"""What reading costs, 10 million rows of Parquet into a panel, reports joined as of each date; and malformed inputs.
 
 ``python -m benchmarks.data`` writes a made-up Parquet file to a temporary folder, loads it several times, each in a
-process of its own, and writes results/data.json; ``--quick`` does it once on small sizes and writes nothing.
+process of its own, tries `benchmarks.malformed`, and writes results/data.json; ``--quick`` does it once on small sizes
+and few inputs, and writes nothing.
 
 parquet_10m_seconds : median wall time of `finattn.data.load`, imports left out.
 parquet_10m_memory_ratio : largest (peak memory − memory before loading) / bytes of the panel's arrays.
 asof_reports_seconds : median wall time of `finattn.data.asof.join` of four columns.
+fuzz_inputs : malformed inputs tried; fuzz_unclean : those that gave neither a valid panel nor one clear error.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import results_file
+from benchmarks.malformed import FAMILIES, unclean_of
 from finattn.checks import AXES
 from finattn.config import DataConfig
 from finattn.data import load
@@ -85,6 +88,22 @@ def measure_join(sizes: dict[str, int]) -> float:
     return time.perf_counter() - began
 
 
+def measure_fuzz(seeds: int, quick: bool) -> tuple[dict[str, float], dict[str, Any]]:
+    """Try every family of malformed inputs; return figures and details, with the first of what is unclean."""
+    found = {}
+    for family, stride in FAMILIES.items():
+        name = f"{family.__module__.rpartition('.')[2]}.{family.__name__}"
+        found[name] = unclean_of(family, seeds, 10 * stride if quick else 1)
+    figures = {"fuzz_inputs": sum(count for count, _ in found.values())}
+    figures["fuzz_unclean"] = sum(len(wrong) for _, wrong in found.values())
+    inputs = {name: count for name, (count, _) in found.items()}
+    return figures, {
+        "seeds": seeds,
+        "inputs": inputs,
+        "unclean": [line for _, wrong in found.values() for line in wrong][:20],
+    }
+
+
 def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
@@ -116,6 +135,7 @@ def main() -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of each measurement")
+    parser.add_argument("--seeds", type=int, default=1, help="with which malformed inputs are drawn")
     parser.add_argument("--quick", action="store_true", help="small sizes, once, no results file")
     parser.add_argument("--dry", action="store_true", help="no results file")
     for name in ("--write", "--load"):
@@ -130,6 +150,8 @@ def main() -> None:
     else:
         sizes = QUICK if given.quick else SIZES | {"firms": given.firms, "dates": given.dates}
         figures, details = measure(sizes, 1 if given.quick else given.runs)
+        fuzz, details["fuzz"] = measure_fuzz(given.seeds, given.quick)
+        figures |= fuzz
         for name, figure in figures.items():
             print(f"{name:<28}{figure}")
         if not (given.quick or given.dry):

@@ -5,8 +5,10 @@ Every message says what was expected, what was found, and where.
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,21 @@ SCALARS = (
 # Columns of a long frame that are not features.
 RESERVED = ("date", "firm", "return", "listed", "industry", "name", "risk_free", *LEVELS)
 _CODES = np.iinfo(np.int32)
+DAY = re.compile(r"\s*(?!0000)\d{4}(\d{4}|\D\d+\D\d)", re.ASCII)  # how text of a day begins, not of a month
+
+
+class CellError(InputError):
+    """A value of a panel's field that cannot be: who made the panel of files can say where in them it stands.
+
+    Parameters
+    ----------
+    message : what was expected, what was found, and the date and firm. name : of the field.
+    place : the value's position, an axis each as in `AXES`.
+    """
+
+    def __init__(self, message: str, name: str, place: Sequence[int]) -> None:
+        super().__init__(message)
+        self.name, self.place = name, tuple(place)
 
 
 # -- conversion ------------------------------------------------------------
@@ -60,14 +77,35 @@ def as_dates(values: Any) -> np.ndarray:
     try:
         stamps = pd.DatetimeIndex(pd.to_datetime(array.astype(str) if numbers else array, format=form, errors="coerce"))
     except (ValueError, TypeError, OverflowError) as error:
+        if (row := first_zoned(array)) is not None:
+            raise InputError(f"dates must have no time zone, found {str(array[row])!r} in row {row}") from None
         raise InputError(f"dates must read like '2001-05-31', found something else: {first_line(error)}") from None
     if stamps.tz is not None:
         raise InputError(f"dates must be exchange days without a time zone, found time zone {stamps.tz}")
-    bad = stamps.isna() | (stamps != stamps.normalize())
+    # '2001-05' would be read as its first day, '2001011' as one of two, and 'now' as a day.
+    vague = [not DAY.match(str(value)) for value in array] if array.dtype.kind != "M" else [False] * len(array)
+    bad = stamps.isna() | (stamps != stamps.normalize()) | np.array(vague, bool)
     if bad.any():
         row = int(np.argmax(bad))
         raise InputError(f"dates must be whole days like '2001-05-31', found {str(array[row])!r} in row {row}")
     return stamps.to_numpy().astype("datetime64[D]")
+
+
+def first_zoned(values: Iterable[Any]) -> int | None:
+    """Return the place of the first time with a time zone, None where none has one.
+
+    Examples
+    --------
+    >>> first_zoned(["2001-05-31", "soon", "2001-05-31T16:00Z"])
+    2
+    """
+    for place, value in enumerate(values):
+        try:
+            if pd.Timestamp(value).tz is not None:
+                return place
+        except (ValueError, TypeError, OverflowError):
+            pass
+    return None
 
 
 def as_firms(values: Any) -> np.ndarray:
@@ -192,8 +230,11 @@ def read_header(file: Path) -> dict[str, Any]:
 def map_array(file: Path, types: str) -> np.ndarray:
     """Open an array memory-mapped; one of objects, which would have to be unpickled, is refused."""
     try:
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a damaged header, which numpy would mend by guessing
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, TypeError, MemoryError, OverflowError, SyntaxError, SystemError,
+            TokenError, UserWarning) as error:  # fmt: skip
         raise InputError(f"{file}: must be a whole .npy file of {types}, found another: {first_line(error)}") from None
     found = getattr(array, "dtype", None)
     if not any(found == kind or found is not None and found.kind == kind for kind in types.split()):
@@ -212,8 +253,9 @@ def check_axes(dates: np.ndarray, firms: np.ndarray) -> None:
         raise InputError(f"dates must be whole days, found NaT in row {int(np.argmax(np.isnat(dates)))}")
     try:
         "".join(firms).encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"firms must be valid Unicode, found {error.object[error.start]!r}") from None
+    except (ValueError, SystemError) as error:  # the second of a code point that does not exist
+        found = repr(error.object[error.start]) if isinstance(error, UnicodeEncodeError) else "another"
+        raise InputError(f"firms must be valid Unicode, found {found}") from None
     steps = np.diff(dates).astype(np.int64)
     if (steps <= 0).any():
         row = int(np.argmax(steps <= 0))
@@ -260,10 +302,7 @@ def check_values(values: Mapping[str, Any]) -> None:
     returns = values["returns"]
     for name in ("returns", "features", *LEVELS, "risk_free", "factors"):
         if values[name] is not None and np.isinf(values[name]).any():
-            infinite = np.isinf(values[name])
-            raise InputError(
-                f"{name} must be finite or NaN, found {values[name][infinite][0]} at {_place(infinite, name, values)}"
-            )
+            raise bad_cell(f"{name} must be finite or NaN", np.isinf(values[name]), name, values)
     known = returns[~np.isnan(returns)]
     median = np.median(np.abs(known, out=known), overwrite_input=True) if len(known) else 0.0  # in one copy's memory
     del known
@@ -274,16 +313,10 @@ def check_values(values: Mapping[str, Any]) -> None:
         )
     below = returns < -1
     if below.any():
-        raise InputError(
-            f"returns must be at least -1, found {returns[below][0]:.6g} at {_place(below, 'returns', values)}"
-            f"{f' and in {below.sum() - 1} more places' if below.sum() > 1 else ''}"
-        )
+        raise bad_cell("returns must be at least -1", below, "returns", values)
     for name in LEVELS:
         if values[name] is not None and (values[name] < 0).any():
-            negative = values[name] < 0
-            raise InputError(
-                f"{name} must not be negative, found {values[name][negative][0]} at {_place(negative, name, values)}"
-            )
+            raise bad_cell(f"{name} must not be negative", values[name] < 0, name, values)
 
 
 def check_scheme(scheme: str, widths: Sequence[int], as_of: bool, periods_per_year: int) -> None:
@@ -306,18 +339,21 @@ def where(bad: np.ndarray) -> str:
     return f"row {place[0]}" if len(place) == 1 else f"{place}"
 
 
-def _place(bad: np.ndarray, name: str, values: Mapping[str, Any]) -> str:
-    """Name the first bad place of a field by its date, firm, feature or factor."""
+def bad_cell(expected: str, bad: np.ndarray, name: str, values: Mapping[str, Any]) -> CellError:
+    """Return an error that names the first bad place of a field by its date, firm, feature or factor."""
     labels = {"t": ("", "dates"), "n": ("firm ", "firms"), "f": ("feature ", "feature_names")}
     labels["k"] = ("factor ", "factor_names")
-    place = np.unravel_index(np.argmax(bad), bad.shape)
-    words = [(*labels[axis], int(i)) for axis, i in zip(AXES[name].split(), place, strict=True)]
-    return ", ".join(f"{word}{values[field][i]}" for word, field, i in words)
+    place = [int(i) for i in np.unravel_index(np.argmax(bad), bad.shape)]
+    words = [(*labels[axis], i) for axis, i in zip(AXES.get(name, "t n").split(), place, strict=True)]
+    at = ", ".join(f"{word}{values[field][i]}" for word, field, i in words)
+    more = f" and in {bad.sum() - 1} more places" if bad.sum() > 1 else ""
+    return CellError(f"{expected}, found {values[name][tuple(place)]} at {at}{more}", name, place)
 
 
 def some(items: Sequence[Any]) -> str:
-    """List the first five."""
-    return ", ".join(repr(item) for item in items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    """List the first five, of long ones the beginning."""
+    shown = [text if len(text := repr(item)) <= 60 else f"{text[:57]}..." for item in items[:5]]
+    return ", ".join(shown) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
 
 
 def first_line(error: Exception) -> str:

@@ -90,7 +90,7 @@ def as_whole(column: Numbers) -> Numbers:
     >>> as_whole(pd.Series([10107.0, 14593.0])).tolist(), as_whole(pd.Series(["007"])).tolist()
     ([10107, 14593], ['007'])
     """
-    whole = column.dtype.kind == "f" and bool((column % 1 == 0).all())
+    whole = column.dtype.kind == "f" and bool(((column % 1 == 0) & (np.abs(np.asarray(column, float)) < 2**63)).all())
     return column.astype(np.int64) if whole else column
 
 

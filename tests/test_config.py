@@ -3,7 +3,9 @@
 import dataclasses
 import json
 from importlib import resources
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -76,6 +78,33 @@ def test_refuses_a_value_with_its_key_what_was_expected_and_what_was_found(kind,
         with pytest.raises(InputError) as caught:
             kind(**{field: value})
         assert str(caught.value) == f"{section}.{field} must be {expected}, found {value!r}"
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: TargetConfig(horizon="5"), "target.horizon must be a whole number, found '5'"),
+        (lambda: ModelConfig(lookback=2.5), "model.lookback must be a whole number, found 2.5"),
+        (lambda: ModelConfig(heads=True), "model.heads must be a whole number, found True"),
+        (lambda: ModelConfig(key_width="3"), "model.key_width must be a whole number or none, found '3'"),
+        (lambda: TrainingConfig(seeds=0), "training.seeds must be a list of a whole number, found 0"),
+        (lambda: TrainingConfig(learning_rate="quick"), "training.learning_rate must be a number, found 'quick'"),
+        (lambda: DataConfig(columns={"x": 5}), "data.columns must be a mapping of text to text, found {'x': 5}"),
+        (lambda: DataConfig(use=None), "data.use must be a list of text, found None"),
+        (lambda: DataConfig(thin_dates="x"), "data.thin_dates must be a number, found 'x'"),
+        (lambda: DataConfig(reports=3), "data.reports must be a mapping of its keys, found 3"),
+        (lambda: DataConfig(industry_as_of="no"), "data.industry_as_of must be true or false, found 'no'"),
+        (lambda: RunConfig(headline=("a",)), r"headline must be a list of text and text, found \('a',\)"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_in_one_line(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_numbers_of_numpy_and_paths_are_taken():
+    assert TargetConfig(horizon=np.int64(5)).horizon == 5 and ModelConfig(dropout=np.float32(0.5)).dropout == 0.5
+    assert DataConfig("file", Path("a.csv")).path == "a.csv" and DataConfig(start=2020).start == 2020
 
 
 def test_without_rotary_positions_a_head_may_be_odd():

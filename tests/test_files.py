@@ -79,7 +79,7 @@ def test_row_groups_of_any_size_hold_the_same_panel(tmp_path, rows):
 
 @pytest.mark.parametrize("rows", [3, 50])
 def test_a_file_that_is_read_in_many_batches_is_the_same(tmp_path, rows, monkeypatch):
-    monkeypatch.setattr("finattn.data.table_files.BATCH", rows)
+    monkeypatch.setattr("finattn.data.parquet_file.BATCH", rows)
     monkeypatch.setattr("finattn.data.long.BATCH", rows)
     frame = made_up()
     frame["name"], frame["risk_free"] = "firm " + frame["firm"], frame["date"].dt.day / 1e4
@@ -296,7 +296,7 @@ BAD = {
     "no firm": ({"firm": ["A", None, "A"]}, "firm must be given in every row, found none in row 1"),
     "an empty firm": ({"firm": ["A", "", "A"]}, "firms must have an identifier, found an empty one"),
     "no number for a firm": ({"firm": [1.0, NAN, 1.0]}, "firm must be given in every row, found none in row 1"),
-    "lists for firms": ({"firm": [[1], [2], [3]]}, "must be a readable CSV or Parquet file"),
+    "lists for firms": ({"firm": [[1], [2], [3]]}, "column 'firm' must be numeric, or hold text or days, found list"),
     "text": ({"return": ["0.1", "0.2", "C"]}, "column 'return' must be numeric, found 'C' in row 2"),
     "days": ({"x": pd.to_datetime(DAYS)}, "column 'x' must be numeric, found datetime64"),
     "times": ({"x": [datetime.time(1)] * 3}, "column 'x' must be numeric"),

@@ -622,7 +622,7 @@ def test_forms_that_are_not_asked_for_are_not_used(tmp_path):
         ({"identify": "permno"}, "data.sec.identify must be one of ticker, cik"),
         ({"items": ("assets", "size")}, "data.sec.items must be among assets, .*found .*'size'"),
         ({"items": ()}, "data.sec.items must be a list of at least one"),
-        ({"forms": "10-K"}, "data.sec.forms must be a list of at least one, each once, found '10-K'"),
+        ({"forms": "10-K"}, "data.sec.forms must be a list of text, found '10-K'"),
         ({"user_agent": "me"}, "data.sec.user_agent must be a line with your own e-mail, found 'me'"),
         ({"user_agent": "me m@x.org\nHost: y"}, "data.sec.user_agent must be a line"),
         ({"stale_after": "15"}, "data.sec.stale_after must be an age such as '15M'"),

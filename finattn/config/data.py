@@ -1,9 +1,10 @@
 """Where a panel comes from."""
 
+import os
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 from finattn.config.sec import SecConfig
 from finattn.config.simulated import SimulatedConfig
 from finattn.config.wrds import WrdsConfig
@@ -44,6 +45,7 @@ class ReportsConfig:
 
     def __post_init__(self) -> None:
         """Refuse a table of which nothing is used."""
+        require_types(self, "data.reports.")
         given = bool(self.columns) == (self.path is not None)
         require("data.reports.columns", self.columns, given, "given with data.reports.path and only with it")
 
@@ -116,6 +118,9 @@ class DataConfig:
         for item in fields(self):
             if is_dataclass(item.default_factory) and isinstance(value := getattr(self, item.name), dict):
                 object.__setattr__(self, item.name, item.default_factory(**value))  # as plain YAML has it
+            elif isinstance(value := getattr(self, item.name), os.PathLike):
+                object.__setattr__(self, item.name, os.fspath(value))
+        require_types(self, "data.", skip=("start", "end"))  # days may be dates or years too
         require("data.source", self.source, self.source in get_args(Source), f"one of {', '.join(get_args(Source))}")
         needs = (self.path is None) != (self.source in _ONLY_FOR["path"])
         require("data.path", self.path, needs, "given for source 'file' or 'panel' and only then")

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 BASELINES = ("zero", "historical_mean", "ridge", "sic_average", "sic_kernel")
 
@@ -25,6 +25,7 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         """Refuse horizons and delays that make no target."""
+        require_types(self, "target.")
         require("target.horizon", self.horizon, self.horizon >= 1, "at least 1")
         require("target.delay", self.delay, self.delay in (0, 1), "0 or 1")
         value = self.missing_delisting_return
@@ -52,6 +53,7 @@ class SplitsConfig:
 
     def __post_init__(self) -> None:
         """Refuse a negative embargo; lengths are read where the dates are known."""
+        require_types(self, "splits.", skip=("first_test",))
         require("splits.embargo", self.embargo, self.embargo >= 0, "at least 0")
 
 
@@ -74,6 +76,7 @@ class BaselinesConfig:
 
     def __post_init__(self) -> None:
         """Refuse empty and non-positive choices."""
+        require_types(self, "baselines.")
         for name in ("ridge_strengths", "peer_windows", "bandwidths"):
             value = getattr(self, name)
             proper = bool(value) and all(0 < choice < math.inf for choice in value)
@@ -91,5 +94,6 @@ class PortfolioConfig:
 
     def __post_init__(self) -> None:
         """Refuse fewer than two quantiles and negative costs."""
+        require_types(self, "portfolio.")
         require("portfolio.quantiles", self.quantiles, self.quantiles >= 2, "at least 2")
         require("portfolio.cost", self.cost, 0 <= self.cost < 1, "at least 0 and below 1")

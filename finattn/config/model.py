@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 Axis = Literal["time", "firm", "industry", "neighbours", "reference"]
 AXES: tuple[Axis, ...] = get_args(Axis)
@@ -51,6 +51,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
+        require_types(self, "model.")
         for name in ("width", "heads", "lookback"):
             require(f"model.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("key_width", "value_width"):
@@ -109,6 +110,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would not train."""
+        require_types(self, "training.")
         for name in ("epochs", "minimum_epochs", "patience", "smoothing", "block"):
             require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
         fits = self.minimum_epochs <= self.epochs

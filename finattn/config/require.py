@@ -1,8 +1,16 @@
 """One refusal for every setting."""
 
-from typing import Any
+from collections.abc import Mapping
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from finattn.errors import InputError
+
+_WORDS = {
+    str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "none", dict: "a mapping",
+    tuple: "a list", list: "a list",
+}  # fmt: skip
 
 
 def require(key: str, value: Any, condition: object, expected: str) -> None:
@@ -16,3 +24,54 @@ def require(key: str, value: Any, condition: object, expected: str) -> None:
     """
     if not condition:
         raise InputError(f"{key} must be {expected}, found {value!r}")
+
+
+def require_types(config: Any, prefix: str = "", skip: tuple[str, ...] = ()) -> None:
+    """Refuse the fields of a dataclass that are not of the kind that their annotations say.
+
+    Parameters
+    ----------
+    prefix : of the keys in messages, "data.". skip : fields that are checked elsewhere.
+
+    Examples
+    --------
+    >>> from finattn.config import TargetConfig
+    >>> TargetConfig(horizon="5")
+    Traceback (most recent call last):
+    finattn.errors.InputError: target.horizon must be a whole number, found '5'
+    """
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        require(f"{prefix}{name}", value, name in skip or _fits(value, hint), _say(hint))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Say whether a value is of a kind; choices among words are not asked here."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Any, Literal):
+        return True
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind in (int, float):
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+    if kind is dict:
+        whole = isinstance(value, Mapping)
+        return whole and all(_fits(key, parts[0]) and _fits(item, parts[1]) for key, item in value.items())
+    if kind is tuple:
+        if not isinstance(value, tuple | list):
+            return False
+        kinds = parts[:1] * len(value) if parts[1:] == (...,) else parts
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    return isinstance(value, kind)
+
+
+def _say(hint: Any) -> str:
+    """Return a kind in words."""
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(_say(part) for part in parts)
+    if kind is dict and Any not in parts:
+        return f"a mapping of {_say(parts[0])} to {_say(parts[1])}"
+    if kind is tuple:
+        return f"a list of {' and '.join(_say(part) for part in parts if part is not ...)}"
+    return _WORDS.get(kind, "a mapping of its keys")

@@ -10,7 +10,7 @@ from typing import Any
 from finattn.config.data import DataConfig
 from finattn.config.evaluation import BASELINES, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
 from finattn.config.model import Axis, ModelConfig, TrainingConfig
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse names that lead nowhere."""
+        require_types(self)
         plain = re.fullmatch(r"\w[\w.-]{0,99}", self.name)
         require("name", self.name, plain, "a plain folder name of letters, digits, _ . and -")
         known = (*BASELINES, *self.attention)

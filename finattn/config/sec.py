@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 # Their formulas are in `finattn.data.sec.figures`.
 SEC_ITEMS = (
@@ -56,6 +56,7 @@ class SecConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        require_types(self, "data.sec.")
         agent = self.user_agent
         said = agent is None or (isinstance(agent, str) and _EMAIL.fullmatch(agent))
         require("data.sec.user_agent", agent, said, "a line with your own e-mail")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,6 @@ class SimulatedConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none; what goes together is known where it is simulated."""
+        require_types(self, "data.simulated.")
         for name in ("firms", "days"):
             require(f"data.simulated.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 EXCHANGES = ("NYSE", "AMEX", "NASDAQ", "ARCA")
 ITEMS = (
@@ -67,6 +67,7 @@ class WrdsConfig:
 
     def __post_init__(self) -> None:
         """Refuse what WRDS does not have, and keys that do not go together."""
+        require_types(self, "data.wrds.")
         for name, kinds in _CHOICES.items():
             value = getattr(self, name)
             require(f"data.wrds.{name}", value, value in kinds, f"one of {', '.join(kinds)}")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from finattn.config.require import require
+from finattn.config.require import require, require_types
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class YahooConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant; tickers are in capitals, as yfinance writes them."""
+        require_types(self, "data.yahoo.")
         given = self.tickers
         require("data.yahoo.tickers", given, isinstance(given, list | tuple), "a list")
         for ticker in given:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from finattn.checks import as_codes
-from finattn.data.columns import check_columns, column_names, firm_places, read_stamps
+from finattn.data.columns import check_columns, column_names, firm_places, read_stamps, row_of
 from finattn.data.rule import NEVER, REASONS, Rows, Rule, first_reason, in_order, read_columns, unused_because
 from finattn.errors import InputError
 from finattn.panel import Panel
@@ -250,7 +250,7 @@ def spans(
         if clash.any() and overlap == "refuse":
             raise InputError(
                 f"a firm must have one code at a time, found {codes[place][clash][0]} and {value[row]} for "
-                f"{panel.firms[column[row]]!s} on {panel.dates[place[0]][clash][0]} (row {row}); "
+                f"{panel.firms[column[row]]!s} on {panel.dates[place[0]][clash][0]} (row {row_of(table, row)}); "
                 f"overlap='latest' takes the one that starts later"
             )
         overlaps += int(clash.sum())
@@ -264,8 +264,14 @@ def spans(
 
 def _edges(table: pd.DataFrame, firm: str, start: str, end: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last day of each stretch; year 9999 is no end, and older pandas cannot hold it."""
-    table = table.assign(**{end: table[end].mask(table[end].astype(str).str.startswith("9999"))})
-    first, last = (read_stamps(table, name).astype("M8[D]") for name in (start, end))
+    table = table.assign(**{end: table[end].mask(table[end].astype(str).str.match(r"9999-?\d\d-?\d\d"))})
+    stamps = {name: read_stamps(table, name) for name in (start, end)}
+    first, last = (stamp.astype("M8[D]") for stamp in stamps.values())
+    for name, stamp in stamps.items():
+        timed = ~np.isnat(stamp) & (stamp != stamp.astype("M8[D]"))
+        if timed.any():
+            row = int(np.argmax(timed))
+            raise InputError(f"{name} must be whole days, found {pd.Timestamp(stamp[row])} in row {row_of(table, row)}")
     last = np.where(np.isnat(last), NEVER, last)
     for bad, message in (
         (np.isnat(first), f"{start} must be given in every row, found none"),
@@ -274,6 +280,7 @@ def _edges(table: pd.DataFrame, firm: str, start: str, end: str) -> tuple[np.nda
         if bad.any():
             row = int(np.argmax(bad))
             raise InputError(
-                f"{message} in {int(bad.sum())} rows, the first of firm {table[firm].iloc[row]!s} (row {row})"
+                f"{message} in {int(bad.sum())} rows, the first of firm {table[firm].iloc[row]!s} "
+                f"(row {row_of(table, row)})"
             )
     return first, last

@@ -4,15 +4,20 @@ Rows are counted from 0. What cannot be read is refused by an `InputError` that 
 guessed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from finattn.checks import as_firms, first_line, some
+from finattn.checks import DAY, first_line, first_zoned, some
 from finattn.errors import InputError
 from finattn.frames import as_numbers, as_whole
 from finattn.panel import Panel
+
+_LONGEST_FIRM = 256  # characters: all firms are stored as wide as the longest
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def is_count(value: object) -> bool:
@@ -58,6 +63,35 @@ def check_columns(table: pd.DataFrame, columns: Sequence[str], others: Sequence[
         raise InputError("the table must have at least one row, found none")
 
 
+def row_of(table: pd.DataFrame, place: int) -> int:
+    """Return what messages call a row: its place, or what an index called "row" says of a table cut from another.
+
+    Examples
+    --------
+    >>> row_of(pd.DataFrame({"x": [7, 8, 9]}).rename_axis(index="row")[1:], 1)
+    2
+    """
+    return int(table.index[place] if table.index.name == "row" else place)
+
+
+def firm_fault(firm: Any, or_empty: bool = False) -> str:
+    """Say what is wrong with an identifier, "" for nothing; where `or_empty`, one may be empty.
+
+    Examples
+    --------
+    >>> firm_fault("AAPL"), firm_fault(" ")
+    ('', 'firms must have an identifier, found an empty one')
+    """
+    if not isinstance(firm, str | int | np.integer) or isinstance(firm, bool):
+        return f"firms must be text or integers, found {firm!r}"
+    text = str(firm)
+    if not (text.strip() or or_empty):
+        return "firms must have an identifier, found an empty one"
+    if len(text) > _LONGEST_FIRM:
+        return f"firms must have an identifier of at most {_LONGEST_FIRM} characters, found {text[:20]!r} and more"
+    return f"firms must have an identifier of printable characters, found {text!r}" if _CONTROL.search(text) else ""
+
+
 def firm_places(panel: Panel, table: pd.DataFrame, name: str) -> np.ndarray:
     """Return the firm's place in the panel for each row of the table, -1 for a firm that the panel does not have.
 
@@ -69,10 +103,14 @@ def firm_places(panel: Panel, table: pd.DataFrame, name: str) -> np.ndarray:
     """
     codes, unique = pd.factorize(table[name])
     if (codes < 0).any():
-        raise InputError(f"{name} must be given in every row, found none in row {int(np.argmax(codes < 0))}")
+        row = row_of(table, int(np.argmax(codes < 0)))
+        raise InputError(f"{name} must be given in every row, found none in row {row}")
     unique = as_whole(unique)
+    for number, value in enumerate(unique):
+        if fault := firm_fault(value, or_empty=True):
+            raise InputError(f"column {name!r}: {fault} in row {row_of(table, int(np.argmax(codes == number)))}")
     place = {firm: i for i, firm in enumerate(panel.firms.tolist())}
-    column = np.array([place.get(firm, -1) for firm in as_firms(list(unique)).tolist()], np.int64)
+    column = np.array([place.get(firm, -1) for firm in map(str, unique)], np.int64)
     if (column < 0).all():
         raise InputError(
             f"{name} must hold firms of the panel, such as {str(panel.firms[0])!r}, found only others: "
@@ -92,20 +130,26 @@ def read_stamps(table: pd.DataFrame, name: str) -> np.ndarray:
     column = table[name]
     numbers, dates = column.dtype.kind in "iuf", column.dtype.kind == "M"
     given = (column.notna() if numbers or dates else column.notna() & (column.astype(object) != "")).to_numpy()
-    text = column[given].astype(np.int64).astype(str) if numbers else column[given]
+    text = as_whole(column[given]).astype(str) if numbers else column[given]
     try:
         stamps = pd.DatetimeIndex(
             pd.to_datetime(text, format="%Y%m%d" if numbers else None if dates else "ISO8601", errors="coerce")
         )
     except (ValueError, TypeError, OverflowError) as error:
+        if (place := first_zoned(text)) is not None:
+            row = row_of(table, int(np.flatnonzero(given)[place]))
+            raise InputError(f"{name} must have no time zone, found {str(text.iloc[place])!r} in row {row}") from None
         raise InputError(f"{name} must hold days like '2001-05-31', found others: {first_line(error)}") from None
     if stamps.tz is not None:
         raise InputError(f"{name} must be in exchange time without a time zone, found time zone {stamps.tz}")
     # '2001-05' would be read as its first day, and a report be known a month too early.
-    bad = stamps.isna() | (np.zeros(len(text), bool) if dates else (text.astype(str).str.len() < 8).to_numpy(bool))
+    vague = [False] * len(text) if dates else [not DAY.match(str(value)) for value in text]
+    bad = stamps.isna() | np.array(vague, bool)
     if bad.any():
         row = int(np.flatnonzero(given)[np.argmax(bad)])
-        raise InputError(f"{name} must read like '2001-05-31', found {str(column.iloc[row])!r} in row {row}")
+        raise InputError(
+            f"{name} must read like '2001-05-31', found {str(column.iloc[row])!r} in row {row_of(table, row)}"
+        )
     result = np.full(len(column), np.datetime64("NaT", "s"))
     result[given] = stamps.to_numpy().astype("M8[s]")
     return result
@@ -124,7 +168,7 @@ def read_flags(table: pd.DataFrame, name: str) -> np.ndarray:
     unknown = ~text.isin(words).to_numpy()
     if unknown.any():
         row = int(np.argmax(unknown))
-        raise InputError(f"{name} must be true or false, found {table[name].iloc[row]!r} in row {row}")
+        raise InputError(f"{name} must be true or false, found {table[name].iloc[row]!r} in row {row_of(table, row)}")
     return text.map(words).to_numpy(bool)
 
 
@@ -140,5 +184,6 @@ def read_numbers(table: pd.DataFrame, name: str) -> np.ndarray:
     bad = np.isnan(numbers) & column.notna().to_numpy() | np.isinf(numbers)
     if bad.any():
         row = int(np.argmax(bad))
-        raise InputError(f"column {name!r} must hold finite numbers or none, found {column.iloc[row]!r} in row {row}")
+        found = f"{column.iloc[row]!r} in row {row_of(table, row)}"
+        raise InputError(f"column {name!r} must hold finite numbers or none, found {found}")
     return numbers

@@ -43,20 +43,31 @@ A folder of wide files, return.csv and market_cap.csv, dates down and firms acro
 """
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from finattn.checks import AXES
+from finattn.checks import AXES, CellError
 from finattn.config import DataConfig
 from finattn.data.industry_table import with_industries
-from finattn.data.long import read_long
-from finattn.data.prices import apply_prices
-from finattn.data.table_files import CSV, PARQUET, TEXT, is_table, located, open_table, origin
-from finattn.data.wide import read_wide
+from finattn.data.long import find_row, read_long
+from finattn.data.open_table import open_table
+from finattn.data.prices import NEEDED, apply_prices
+from finattn.data.table_files import (
+    CSV,
+    PARQUET,
+    TEXT,
+    TableFile,
+    existing,
+    is_table,
+    located,
+    one_line,
+    origin,
+)
+from finattn.data.wide import find_cell, read_wide, variables
 from finattn.errors import InputError
 from finattn.panel import Panel
 
@@ -95,8 +106,7 @@ def load_file(
     ...     load_file(file, columns={"day": "date", "ticker": "firm"}).shape
     (2, 1)
     """
-    if not Path(path).is_file():
-        raise InputError(f"data.path must be a file, found none at {path}")
+    existing(str(path), "data.path")
     return load_files(
         DataConfig(
             "file",
@@ -113,8 +123,12 @@ def load_files(config: DataConfig) -> Panel:
     r"""Read the files that a configuration names into one panel; see `DataConfig` for what each key means.
 
     A firm-date without a row is not listed, and one with a row is, unless a column `listed` says otherwise; in wide
-    files a firm is listed where any file holds something for it. Rows need no order. A Parquet file is streamed:
-    memory is that of the panel, and eight bytes a row. A CSV file is held whole.
+    files a firm is listed where any file holds something for it. Rows need no order. Long files are streamed: memory is
+    that of the panel, and eight bytes a row. Text is UTF-8; in a CSV file numbers have a point, and every row as many
+    fields as the header.
+
+    Refused by its size is a .gz file or a Parquet file that unpacks to more than 64 MiB and more than 100 times its
+    own size, and a panel of more than 2**27 firm-dates of which fewer than one in 1000 has a row.
 
     Parameters
     ----------
@@ -131,7 +145,7 @@ def load_files(config: DataConfig) -> Panel:
     Raises
     ------
     InputError
-        Naming the file, row and column, or the date and firm, of what cannot be.
+        Naming the file, the row, counted from 0 after the header, and the column of what cannot be.
 
     Examples
     --------
@@ -157,11 +171,30 @@ def load_files(config: DataConfig) -> Panel:
     source = _describe(config, paths) | {"rows": sum(table.rows for table in tables)}
     if config.infinite == "missing":
         source |= _drop_infinities(fields)
-    place = origin(tables)
-    del tables  # CSV files are in memory until here
-    with located(place):
-        panel = _panel(fields, config, source, {"other_files": other} if len(paths) > 1 else {})
+    with located(origin(tables)):
+        try:
+            panel = _panel(fields, config, source, {"other_files": other} if len(paths) > 1 else {})
+        except CellError as error:
+            raise InputError(f"{error} ({_origin(error, tables, fields, config)})") from None
     return panel if config.industries is None else with_industries(panel, config)
+
+
+def _origin(error: CellError, tables: Sequence[TableFile], fields: Mapping[str, Any], config: DataConfig) -> str:
+    """Name the row and column of the files that a value of the panel comes from."""
+    made = NEEDED[config.values][0] if error.name == "returns" else error.name
+    if made == "features":
+        made = fields["feature_names"][error.place[2]]
+    elif made == "factors":
+        made = f"factor:{fields['factor_names'][error.place[1]]}"
+    elif made == "dollar_volume" and config.values != "returns":
+        made = "volume" if "dollar_volume" not in tables[0].names else made
+    date = fields["dates"][error.place[0]]
+    firm = fields["firms"][error.place[1]] if made != "risk_free" and error.name != "factors" else None
+    if config.layout == "wide":
+        files = variables(tables, config.values, config.columns)
+        return find_cell(files[made], date, str(firm))
+    row = find_row(tables, config.layout == "by_firm", date, firm)
+    return f"{row}, column {tables[0].names[made]!r}"
 
 
 def _drop_infinities(fields: dict[str, Any]) -> dict[str, Any]:
@@ -193,18 +226,27 @@ def find_files(path: str) -> tuple[list[Path], int]:
     InputError
         Where there is none.
     """
+    try:
+        paths, other = _find(path)
+    except (OSError, ValueError):  # a name that none can have
+        paths, other = [], 0
+    if not paths:
+        kinds = ", ".join((*CSV, *PARQUET))
+        raise InputError(
+            one_line("data.path must be a file, found none at ", path, f" (nor a folder or pattern of {kinds})")
+        )
+    return paths, other
+
+
+def _find(path: str) -> tuple[list[Path], int]:
     place = Path(path)
     if place.is_file():
         return [place], 0
-    found = sorted(file for file in place.iterdir() if file.is_file()) if place.is_dir() else []
-    shown = [file for file in found if not file.name.startswith((".", "_"))]
-    paths = [file for file in shown if is_table(file)]
     if not place.is_dir():
-        paths = sorted(file for name in glob.glob(path, recursive=True) if (file := Path(name)).is_file())
-    if not paths:
-        kinds = ", ".join((*CSV, *PARQUET))
-        raise InputError(f"data.path must be a file, found none at {path} (nor a folder or pattern of {kinds})")
-    return paths, len(shown) - len(paths) if place.is_dir() else 0
+        return sorted(file for name in glob.glob(path, recursive=True) if (file := Path(name)).is_file()), 0
+    shown = [file for file in sorted(place.iterdir()) if file.is_file() and not file.name.startswith((".", "_"))]
+    paths = [file for file in shown if is_table(file)]
+    return paths, len(shown) - len(paths)
 
 
 def _describe(config: DataConfig, paths: list[Path]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Names and industries of firms from a table of their own, with or without the days on which they were valid."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,8 @@ from finattn.checks import some
 from finattn.config import DataConfig
 from finattn.data.asof import spans
 from finattn.data.columns import firm_places
-from finattn.data.table_files import located, open_table
+from finattn.data.open_table import open_table
+from finattn.data.table_files import existing, located
 from finattn.data.targets import read_codes
 from finattn.errors import InputError
 from finattn.panel import Panel
@@ -36,9 +36,7 @@ def with_industries(panel: Panel, config: DataConfig) -> Panel:
         Naming the file, for missing columns, firms that are there twice, codes that are none, and a panel that has
         industries already.
     """
-    path = Path(str(config.industries))
-    if not path.is_file():
-        raise InputError(f"data.industries must be a file, found none at {path}")
+    path = existing(config.industries, "data.industries")
     words = tuple(config.industry_levels)
     table = open_table(path, config.industries_columns, text=("firm", "name", "start", "end", *words))
     with located(path):

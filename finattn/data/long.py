@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from finattn.checks import LEVELS, as_dates, as_firms
+from finattn.checks import LEVELS, as_dates
+from finattn.data.columns import firm_fault
 from finattn.data.prices import NEEDED, PRICED
-from finattn.data.table_files import BATCH, TableFile, encode, located, origin, stem
+from finattn.data.table_files import BATCH, TableFile, encode, in_column, located, origin, stem
 from finattn.data.targets import Codes, Flags, Numbers, PerKey, Target
 from finattn.errors import InputError
 from finattn.frames import as_whole
 
+_SPARSE = 2**27  # cells of a panel that may be as empty as it is
+_SPARSEST = 1000  # cells a row of a larger one
 _SMALL = np.iinfo(np.int32).max  # cells that the smaller integers can number
 
 
@@ -132,6 +135,12 @@ class Rows:
         days, date_places = dates.axis(in_order=False)
         ordered = len(tables) == 1 and not by_firm and tables[0].is_categorical("firm")
         names, firm_places = firms.axis(ordered)
+        if len(days) * len(names) > max(_SPARSE, _SPARSEST * sum(counts)):
+            with located(origin(tables)):
+                raise InputError(
+                    f"a long file must have rows for one in {_SPARSEST} of its firm-dates, found {sum(counts)} for "
+                    f"{len(days)} dates and {len(names)} firms"
+                )
         self.dates, self.firms = np.array(days, np.int64).astype("M8[D]"), np.array(names, dtype=str)
         self.cells = self._place(day, firm, date_places, firm_places)
 
@@ -156,7 +165,7 @@ class Rows:
         """Name a row by its file, if there are several, and its place there."""
         file = int(np.searchsorted(self.starts, row, "right")) - 1
         place = row - self.starts[file]
-        return f"{self.tables[file].path.name} row {place}" if len(self.tables) > 1 else str(place)
+        return f"{self.tables[file].path.name} row {place}" if len(self.tables) > 1 else f"row {place}"
 
 
 def _read_keys(
@@ -165,14 +174,20 @@ def _read_keys(
     """Write the numbers of the dates and firms of a file's rows."""
     start = 0
     for batch in table.batches(["date"] if by_firm else ["date", "firm"]):
-        days, codes = _days(batch["date"], start)
+        with in_column(table, "date"):
+            days, codes = _days(batch["date"], start)
         part = slice(start, start + len(codes))
         into[0][part] = labels[0].number(days, codes)
-        if by_firm:
+        if by_firm and (fault := firm_fault(stem(table.path))):
+            raise InputError(f"{fault} in the file's name")
+        elif by_firm:
             into[1][part] = labels[1].number([stem(table.path)], np.zeros(len(codes), int))
         else:
-            into[1][part] = labels[1].number(*_firms(batch["firm"], start))
+            with in_column(table, "firm"):
+                into[1][part] = labels[1].number(*_firms(batch["firm"], start))
         start += len(codes)
+    if start != table.rows:
+        raise InputError(f"must have the {table.rows} rows that it declares, found {start}")
 
 
 def _days(values: Any, start: int) -> tuple[list[int], np.ndarray]:
@@ -180,25 +195,25 @@ def _days(values: Any, start: int) -> tuple[list[int], np.ndarray]:
     labels, codes = encode(values)
     if (codes < 0).any():
         raise InputError(f"dates must be whole days like '2001-05-31', found none in row {start + np.argmin(codes)}")
+    used, codes = np.unique(codes, return_inverse=True)
+    labels = labels.iloc[used]
     try:
         return as_dates(labels).astype(np.int64).tolist(), codes
     except InputError:
         for place, label in enumerate(labels):
-            rows = np.flatnonzero(codes == place)
-            if len(rows) and _unreadable(label):
-                raise InputError(
-                    f"dates must be whole days like '2001-05-31', found {str(label)!r} in row {start + rows[0]}"
-                ) from None
+            fault = _date_fault(label)
+            if fault:
+                raise InputError(f"{fault} in row {start + np.argmax(codes == place)}") from None
         raise
 
 
-def _unreadable(label: Any) -> bool:
-    """Say whether a date is none, for another reason than a time zone that it has."""
+def _date_fault(label: Any) -> str:
+    """Say what is wrong with a date, "" for nothing."""
     try:
-        as_dates(np.array([label], dtype=None if isinstance(label, str | float | int) else object))
+        as_dates(np.array([label], dtype=None if isinstance(label, float | int) else object))
     except InputError as error:
-        return "time zone" not in str(error)
-    return False
+        return str(error).removesuffix(" in row 0")
+    return ""
 
 
 def _firms(values: Any, start: int) -> tuple[list[str], np.ndarray]:
@@ -206,7 +221,12 @@ def _firms(values: Any, start: int) -> tuple[list[str], np.ndarray]:
     labels, codes = encode(values)
     if (codes < 0).any():
         raise InputError(f"firm must be given in every row, found none in row {start + np.argmin(codes)}")
-    return [str(firm) for firm in as_firms(as_whole(labels).tolist())], codes
+    firms = as_whole(labels).tolist()
+    for place, firm in enumerate(firms):
+        fault = firm_fault(firm)
+        if fault and (codes == place).any():
+            raise InputError(f"{fault} in row {start + np.argmax(codes == place)}")
+    return [str(firm) for firm in firms], codes
 
 
 def _mark(rows: Rows) -> np.ndarray:
@@ -218,15 +238,26 @@ def _mark(rows: Rows) -> np.ndarray:
     return listed
 
 
+def find_row(tables: Sequence[TableFile], by_firm: bool, date: np.datetime64, firm: str | None) -> str:
+    """Name the row, the last one, of a firm-date, or the first one of a date; keys are read again."""
+    rows = Rows(tables, by_firm)
+    t = int(np.searchsorted(rows.dates, date))
+    if firm is None:
+        return rows.where(int(np.argmax(rows.cells // len(rows.firms) == t)))
+    found = rows.cells[::-1] == t * len(rows.firms) + rows.firms.tolist().index(firm)
+    return rows.where(len(rows) - 1 - int(np.argmax(found)))
+
+
 def _refuse_duplicates(rows: Rows, repeated: int) -> None:
     order = np.argsort(rows.cells, kind="stable")
     again = int(np.argmax(rows.cells[order][1:] == rows.cells[order][:-1]))
     first, second = int(order[again]), int(order[again + 1])
     t, n = divmod(int(rows.cells[first]), rows.shape[1])
-    several = "rows " if len(rows.tables) == 1 else ""
+    places = f"{rows.where(first)}, {rows.where(second)}"
+    places = places if len(rows.tables) > 1 else places.replace("row", "rows", 1).replace(" row", "")
     raise InputError(
         f"firm-dates must be unique, found {repeated} duplicates: {rows.firms[n]!s} on {rows.dates[t]} "
-        f"({several}{rows.where(first)}, {rows.where(second)}); data.duplicates 'last' uses the last of them"
+        f"({places}); data.duplicates 'last' uses the last of them"
     )
 
 
@@ -268,7 +299,8 @@ def _fill(table: TableFile, into: Mapping[str, Target], cells: np.ndarray) -> No
     for batch in table.batches(list(into)) if into else ():
         length = len(next(iter(batch.values())))
         for name, target in into.items():
-            target.put(batch[name], cells[start : start + length], start)
+            with in_column(table, name):
+                target.put(batch[name], cells[start : start + length], start)
         start += length
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finattn.checks import bad_cell
 from finattn.errors import InputError
 
 # What each kind of values makes returns of.
@@ -61,8 +62,8 @@ def price_returns(
         if dividend is not None:
             paid = np.nan_to_num(dividend[inner], nan=0.0)
             cash = paid if cash is None else paid + (cash if split is not None else cash[1:])
-        value = price[lag:] if shares is None else price[lag:] * shares
         with np.errstate(over="ignore"):  # a panel refuses infinite returns by date and firm
+            value = price[lag:] if shares is None else price[lag:] * shares
             grown = (value if cash is None else value + cash) / price[:-lag] - 1
         np.copyto(returns[lag:], grown, where=np.isnan(returns[lag:]) & _unpriced(price, lag))
     return returns
@@ -103,6 +104,12 @@ def apply_prices(fields: dict[str, Any], kind: str, longest_gap: int) -> None:
     for name in ("adjusted_price", "price", "split", "dividend"):
         if name in fields:
             _check(fields, name)
+    other = [name for name in PRICED[:3] if name in fields and name not in NEEDED[kind]]
+    if other:
+        raise InputError(
+            f"data.values {kind!r} makes returns of {', '.join(NEEDED[kind])}, found columns {', '.join(other)} too: "
+            "leave them out by data.use"
+        )
     priced = [fields[name] for name in ("adjusted_price", "price") if name in fields]
     counts = fields["counts"]
     counts["zero_prices"] = int(np.logical_or.reduce([price == 0 for price in priced]).sum())
@@ -118,14 +125,11 @@ def apply_prices(fields: dict[str, Any], kind: str, longest_gap: int) -> None:
     later = known[1:] & np.logical_or.accumulate(known, axis=0)[:-1]
     counts["returns_after_gaps"] = int((later & np.isnan(fields["returns"][1:])).sum())
     if "volume" in fields:
-        fields["dollar_volume"] = fields.pop("volume") * fields["price"]
+        with np.errstate(over="ignore"):
+            fields["dollar_volume"] = fields.pop("volume") * fields["price"]
 
 
 def _check(fields: dict[str, Any], name: str) -> None:
     bad = (fields[name] < 0) | np.isinf(fields[name])
     if bad.any():
-        t, n = np.unravel_index(np.argmax(bad), bad.shape)
-        raise InputError(
-            f"{name} must be finite and not negative, found {fields[name][t, n]} at {fields['dates'][t]}, "
-            f"firm {fields['firms'][n]}"
-        )
+        raise bad_cell(f"{name} must be finite and not negative", bad, name, fields)

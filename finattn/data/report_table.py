@@ -1,14 +1,14 @@
 """Figures of reports from a file, joined to a panel from the day on which they were known."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import pandas as pd
 
 from finattn.checks import some
 from finattn.config import ReportsConfig
 from finattn.data.asof import Rule, join
-from finattn.data.table_files import located, open_table
+from finattn.data.open_table import open_table
+from finattn.data.table_files import existing, located
 from finattn.errors import InputError
 from finattn.panel import Panel
 
@@ -26,9 +26,7 @@ def with_reports(panel: Panel, config: ReportsConfig) -> Panel:
         Naming the file, for what cannot be read, for columns and rule keys that do not exist, and for rows that the
         rule refuses.
     """
-    path = Path(str(config.path))
-    if not path.is_file():
-        raise InputError(f"data.reports.path must be a file, found none at {path}")
+    path = existing(config.path, "data.reports.path")
     rule = _rule(config)
     keys = [name for name in (rule.firm, rule.available, rule.period, rule.amended) if name is not None]
     use = list(dict.fromkeys([*keys, *config.columns, *config.where]))
@@ -37,12 +35,12 @@ def with_reports(panel: Panel, config: ReportsConfig) -> Panel:
         missing = [name for name in use if name not in table.names]
         if missing:
             raise InputError(f"the table must have columns {', '.join(use)}; found no {', '.join(missing)}")
-        frame = _plain(table.frame()[use])
+        frame = _plain(table.frame()[use]).rename_axis(index="row")  # messages name rows of the file
         for name, value in config.where.items():
             frame = frame[frame[name].astype(str) == str(value)]
             if frame.empty:
                 raise InputError(f"data.reports.where must leave rows, found none with {name} {value!r}")
-        return join(panel, frame.reset_index(drop=True), config.columns, stale_after=config.stale_after, rule=rule)
+        return join(panel, frame, config.columns, stale_after=config.stale_after, rule=rule)
 
 
 def _rule(config: ReportsConfig) -> Rule:

@@ -13,6 +13,7 @@ from finattn.errors import InputError
 from finattn.panel import Panel
 
 NEVER = np.datetime64("9999-12-31", "D")
+_LONGEST_DELAY = 100_000
 _CHOICES = {
     "prefer": ("period", "available"),
     "look_back": ("none", "period", "any"),
@@ -77,9 +78,13 @@ class Rule:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, found {getattr(self, name)!r}")
+        for name in ("firm", "available"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name} must name a column, found {getattr(self, name)!r}")
         for name in ("delay_days", "delay_rows"):
-            if not is_count(getattr(self, name)):
-                raise InputError(f"{name} must be a whole number from 0, found {getattr(self, name)!r}")
+            if not (is_count(getattr(self, name)) and getattr(self, name) <= _LONGEST_DELAY):
+                found = f"{getattr(self, name)!r} (at most {_LONGEST_DELAY})"
+                raise InputError(f"{name} must be a whole number from 0, found {found}")
             object.__setattr__(self, name, int(getattr(self, name)))
         if self.close is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", str(self.close)):
             raise InputError(f"close must be a time such as '16:00', found {self.close!r}")
@@ -106,6 +111,7 @@ class Columns(NamedTuple):
     period: np.ndarray  # datetime64[D]
     amended: np.ndarray
     values: np.ndarray  # (r, f)
+    row: np.ndarray  # what messages call it
 
 
 def read_columns(panel: Panel, table: pd.DataFrame, columns: Sequence[str], rule: Rule) -> Columns:
@@ -119,6 +125,7 @@ def read_columns(panel: Panel, table: pd.DataFrame, columns: Sequence[str], rule
         period=stamp.astype("M8[D]") if rule.period is None else read_stamps(table, rule.period).astype("M8[D]"),
         amended=np.zeros(len(table), bool) if rule.amended is None else read_flags(table, rule.amended),
         values=np.column_stack([read_numbers(table, name) for name in columns]),
+        row=table.index.to_numpy() if table.index.name == "row" else np.arange(len(table)),
     )
 
 
@@ -141,8 +148,8 @@ def unused_because(read: Columns, table: pd.DataFrame, rule: Rule) -> np.ndarray
         rows = np.flatnonzero(reason == name)
         if len(rows) and rule.unusable == "refuse":
             raise InputError(
-                f"{message} in {len(rows)} rows, the first of firm {table[rule.firm].iloc[rows[0]]!s} (row {rows[0]}); "
-                f"Rule(unusable='drop') leaves them out and counts them"
+                f"{message} in {len(rows)} rows, the first of firm {table[rule.firm].iloc[rows[0]]!s} "
+                f"(row {read.row[rows[0]]}); Rule(unusable='drop') leaves them out and counts them"
             )
     keys = {"firm": read.firm, "stamp": read.stamp, "period": read.period, "amended": read.amended}
     rows = np.flatnonzero(reason == "")
@@ -162,7 +169,7 @@ def in_order(read: Columns, reason: np.ndarray, panel: Panel, stale_after: int |
     order = np.lexsort((read.amended, second, first))
     order = order[reason[order] == ""]
     basis = read.period if rule.stale_from == "period" else read.stamp.astype("M8[D]")
-    known = np.searchsorted(panel.dates, _known_day(read.stamp, rule)[order]) + rule.delay_rows
+    known = np.searchsorted(panel.dates, _known_day(read, rule)[order]) + rule.delay_rows
     return Rows(
         place=order,
         column=read.firm[order],
@@ -173,17 +180,17 @@ def in_order(read: Columns, reason: np.ndarray, panel: Panel, stale_after: int |
     )
 
 
-def _known_day(stamps: np.ndarray, rule: Rule) -> np.ndarray:
+def _known_day(read: Columns, rule: Rule) -> np.ndarray:
     """Return the day at whose close each row is known, before rows of delay."""
-    day = stamps.astype("M8[D]")
-    time = stamps - day
+    day = read.stamp.astype("M8[D]")
+    time = read.stamp - day
     if rule.close is None:
         timed = time > np.timedelta64(0)
         if timed.any():
             row = int(np.argmax(timed))
             raise InputError(
                 f"{rule.available} must be whole days unless Rule(close='16:00') says when dates close, found "
-                f"{pd.Timestamp(stamps[row])} in row {row}"
+                f"{pd.Timestamp(read.stamp[row])} in row {read.row[row]}"
             )
     else:
         hour, minute = rule.close.split(":")

@@ -1,11 +1,12 @@
-"""One CSV or Parquet file as a table that is read in batches, under the panel's names for its columns.
+"""CSV and Parquet files as tables that are read in batches, under the panel's names for their columns.
 
-A Parquet file is streamed: a batch of rows of the columns asked for, never the whole file. A CSV file is read once.
+Both are streamed: a batch of rows of the columns asked for, never the whole file. What is wrong in them is told in one
+line that names the file, the row and the column.
 """
 
-import re
+import csv
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow.lib import ArrowException
 
 from finattn.checks import some
+from finattn.data.archives import LARGEST_RATIO
 from finattn.errors import InputError
 
 CSV = (".csv", ".csv.gz")
@@ -26,7 +27,9 @@ PARQUET = (".parquet", ".pq")
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", ".")
 BATCH = 2**18  # rows: large enough to be quick, small beside any panel for which memory matters
 TEXT = ("firm", "name", "date")
-_SAVED_INDEX = re.compile(r"__index_level_\d+__")
+SMALL = 2**26  # bytes that a file may unpack to whatever its own size
+_LONGEST = 300  # characters of a message, after the file's name
+_UNREADABLE = (OSError, ValueError, EOFError, OverflowError, MemoryError, zlib.error, csv.Error, ArrowException)
 
 
 @contextmanager
@@ -48,10 +51,59 @@ def located(path: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (OSError, ValueError, EOFError, OverflowError, zlib.error, ArrowException) as error:
-        message = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: must be a readable CSV or Parquet file: {message}") from None
+        raise InputError(one_line(f"{path}: ", str(error))) from None
+    except _UNREADABLE as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(one_line(f"{path}: must be a readable CSV or Parquet file: ", said)) from None
+
+
+@contextmanager
+def in_column(table: "TableFile", name: str) -> Iterator[None]:
+    """Put the file's name of a column, given by ours, behind what is wrong in it.
+
+    Raises
+    ------
+    InputError
+        For every error of the input that is raised inside, without the file's name, which `located` adds.
+    """
+    stored = table.names[name]
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error) if stored == name else f"{error} (column {stored!r})") from None
+    except _UNREADABLE as error:
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"must be a readable CSV or Parquet file, found column {stored!r} not: {said}") from None
+
+
+def one_line(*parts: str) -> str:
+    r"""Return a message on one line, of which no part is long: of one that is, the beginning and the end.
+
+    Examples
+    --------
+    >>> one_line("a.csv: ", "found 'x\ny'")
+    "a.csv: found 'x y'"
+    """
+    short = [part if len(part) <= _LONGEST else f"{part[: _LONGEST - 100]} … {part[-97:]}" for part in parts]
+    text = "".join(short)
+    return "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in text)
+
+
+def existing(path: str | None, key: str) -> Path:
+    """Return the path of a file that a key of the configuration names.
+
+    Raises
+    ------
+    InputError
+        Where there is none.
+    """
+    try:
+        found = Path(str(path)).is_file()
+    except (OSError, ValueError):  # a name that none can have
+        found = False
+    if not found:
+        raise InputError(one_line(f"{key} must be a file, found none at ", str(path)))
+    return Path(str(path))
 
 
 def origin(tables: Sequence["TableFile"]) -> Path:
@@ -95,6 +147,9 @@ class TableFile:
     def check(self) -> "TableFile":
         """Refuse columns that are named twice, or named and not there; return the file."""
         stored = self.stored
+        unnamed = stored[1:] if self.is_wide else stored  # an index that pandas wrote
+        if "" in unnamed or len(set(stored)) < len(stored):
+            raise InputError(f"every column must have a name of its own, found {', '.join(map(repr, stored))}")
         for key, wanted in (("columns", self.columns), ("use", self.use)):
             absent = [name for name in wanted if name not in stored]
             if absent:
@@ -150,110 +205,9 @@ class TableFile:
         return not self.use or name in self.use or self.columns.get(name, name) in ("date", "firm")
 
 
-class CsvFile(TableFile):
-    """A CSV file, read whole when it is first needed."""
-
-    @property
-    def stored(self) -> list[str]:
-        """The header."""
-        return list(self._table.columns)
-
-    @property
-    def rows(self) -> int:
-        """Lines after the header."""
-        return len(self._table)
-
-    def batches(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield all rows at once: they are in memory."""
-        yield {name: self._table[self.names[name]] for name in names}
-
-    def frame(self) -> pd.DataFrame:
-        """Return the columns that are used."""
-        return self._table[list(self.names.values())].set_axis(list(self.names), axis=1)
-
-    @cached_property
-    def _table(self) -> pd.DataFrame:
-        """Read identifiers, names and dates as the text they are."""
-        # The header as it stands: pandas would call a second `return` "return.1", and one without a name "Unnamed: 0".
-        header = pd.read_csv(self.path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-        unnamed = header[1:] if self.is_wide else header  # an index that pandas wrote
-        if "" in unnamed or len(set(header)) < len(header):
-            raise InputError(f"every column must have a name of its own, found {', '.join(map(repr, header))}")
-        text: dict[Any, Any] = {name: "str" for name in header if self.columns.get(name, name) in self.text}
-        missing = {name: [""] if name in text else list(MISSING) for name in header}
-        # Names by position: pandas would not take "" for one.
-        frame = pd.read_csv(
-            self.path, dtype=text, keep_default_na=False, na_values=missing, low_memory=False, names=header, header=0
-        )
-        if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first columns for an index
-            raise InputError(f"rows must have as many fields as the header's {len(header)}, found more")
-        return frame.astype(dict.fromkeys(text, "category"))  # asked of the reader, "0001" would become 1
-
-
-class ParquetFile(TableFile):
-    """A Parquet file, of which no more than a batch of rows is in memory at a time."""
-
-    @property
-    def stored(self) -> list[str]:
-        """Names in the schema, without an index that pandas saved."""
-        names = [name for name in self._schema.names if self.is_wide or not _SAVED_INDEX.fullmatch(name)]
-        if len(set(names)) < len(names):
-            raise InputError(f"every column must have a name of its own, found {', '.join(map(repr, names))}")
-        return names
-
-    @cached_property
-    def rows(self) -> int:
-        """Rows of all row groups."""
-        return pq.read_metadata(self.path).num_rows
-
-    def batches(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield a batch at a time of the columns asked for."""
-        stored = [self.names[name] for name in names]
-        text = [column for column in stored if _is_text(self._schema.field(column).type)]
-        with pq.ParquetFile(self.path, read_dictionary=text, pre_buffer=False) as file:
-            for batch in file.iter_batches(BATCH, columns=stored, use_threads=False):
-                yield {name: batch.column(column) for name, column in zip(names, stored, strict=True)}
-
-    def frame(self) -> pd.DataFrame:
-        """Return the columns that are used; the index is not one of them unless it has a name."""
-        table = pq.read_table(self.path, columns=list(self.names.values()))
-        return table.to_pandas(ignore_metadata=True).set_axis(list(self.names), axis=1)
-
-    @property
-    def index(self) -> str | None:
-        """The name of the one index in what pandas says of the file."""
-        metadata = self._schema.pandas_metadata or {}
-        names = [name for name in metadata.get("index_columns", []) if isinstance(name, str)]
-        return names[0] if len(names) == 1 else None
-
-    def is_float32(self, name: str) -> bool:
-        """Say whether a column, by our name, holds single precision."""
-        return self._schema.field(self.names[name]).type == pa.float32()
-
-    def is_categorical(self, name: str) -> bool:
-        """Say whether a column, by our name, was written as categories, whose order is kept."""
-        return pa.types.is_dictionary(self._schema.field(self.names[name]).type)
-
-    @cached_property
-    def _schema(self) -> pa.Schema:
-        return pq.read_schema(self.path)
-
-
-def open_table(
-    path: Path, columns: Mapping[str, str], use: Sequence[str] = (), text: Sequence[str] = TEXT
-) -> TableFile:
-    """Open a file by the ending of its name, and check its columns.
-
-    Raises
-    ------
-    InputError
-        Naming the file, for another ending, for what cannot be read, and for columns that are not there.
-    """
-    if not is_table(path):
-        raise InputError(f"data.path must end in {', '.join((*CSV, *PARQUET))}, found {path}")
-    kind: Callable[..., TableFile] = ParquetFile if path.name.lower().endswith(PARQUET) else CsvFile
-    with located(path):
-        return kind(path, columns, use, text).check()
+def size_limit(path: Path) -> int:
+    """Return the bytes that a file may unpack to."""
+    return max(SMALL, LARGEST_RATIO * path.stat().st_size)
 
 
 # -- columns of a batch ------------------------------------------------------------
@@ -287,10 +241,7 @@ def series(values: Any) -> pd.Series:
     """Return a batch as a series of the numbers or text it holds."""
     if isinstance(values, pa.Array):
         if pa.types.is_dictionary(values.type):
+            values.validate(full=True)  # of a damaged file, codes may lead nowhere
             values = values.dictionary_decode()
         return values.to_pandas()
     return values
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

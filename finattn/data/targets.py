@@ -12,6 +12,7 @@ from finattn.data.table_files import encode, series
 from finattn.errors import InputError
 from finattn.frames import read_numbers
 
+_TRUTH = {"true": 1, "1": 1, "1.0": 1, "false": 0, "0": 0, "0.0": 0}
 _LARGEST_CODE = np.iinfo(np.int32).max
 
 
@@ -45,11 +46,11 @@ class Flags(Numbers):
     """A column of truth values."""
 
     def put(self, values: Any, cells: np.ndarray, start: int) -> None:
-        """Put truth values, also 0 and 1."""
-        column = series(values)
-        numbers = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
-        _refuse(~np.isin(numbers, (0.0, 1.0)), column, f"{self.name} must be true or false", start)
-        self.flat[cells] = numbers == 1
+        """Put truth values, also 0 and 1, and words; nothing is none of them."""
+        labels, codes = encode(values)
+        truth = np.array([*(_TRUTH.get(str(label).lower(), -1) for label in labels), -1])[codes]
+        _refuse(truth < 0, series(values), f"{self.name} must be true or false", start)
+        self.flat[cells] = truth == 1
 
 
 class PerKey:

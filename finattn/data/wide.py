@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from finattn.checks import LEVELS, as_dates, as_firms, some
+from finattn.data.columns import firm_fault
 from finattn.data.prices import NEEDED, PRICED
 from finattn.data.table_files import TableFile, located, stem
 from finattn.data.targets import read_codes
@@ -38,7 +39,7 @@ def read_wide(tables: Sequence[TableFile], values: str, duplicates: str, names: 
     InputError
         Naming the file, and the date or firm.
     """
-    files = _variables(tables, values, names)
+    files = variables(tables, values, names)
     frames: dict[str, pd.DataFrame] = {}
     counts = {"duplicates": 0, "rows_of_other_dates": 0, "columns_of_other_firms": 0}
     for name, table in sorted(files.items(), key=lambda item: item[0] != NEEDED[values][0]):
@@ -56,7 +57,13 @@ def read_wide(tables: Sequence[TableFile], values: str, duplicates: str, names: 
     return _fields(frames, values) | {"counts": counts}
 
 
-def _variables(tables: Sequence[TableFile], values: str, names: Mapping[str, str]) -> dict[str, TableFile]:
+def find_cell(table: TableFile, date: np.datetime64, firm: str) -> str:
+    """Name the row, the last one, and the column of a firm-date in a wide file, which is read again."""
+    dates = as_dates(table.frame()[_key(table)])
+    return f"{table.path.name} row {int(np.flatnonzero(dates == date)[-1])}, column {firm!r}"
+
+
+def variables(tables: Sequence[TableFile], values: str, names: Mapping[str, str]) -> dict[str, TableFile]:
     """Return the file of each variable."""
     if len(tables) == 1 and len(NEEDED[values]) == 1:
         return {NEEDED[values][0]: tables[0]}
@@ -84,18 +91,27 @@ def _read(table: TableFile, name: str) -> tuple[np.ndarray, pd.DataFrame]:
     frame = table.frame()
     if frame.shape[1] < 2 or not len(frame):
         raise InputError(f"a wide file must have dates and at least one firm and row, found {frame.shape} cells")
-    key = next((column for column in ("date", table.index) if column in frame.columns), frame.columns[0])
+    key = _key(table)
     missing = frame[key].isna().to_numpy()
     if missing.any():
         raise InputError(f"dates must be whole days like '2001-05-31', found none in row {int(np.argmax(missing))}")
     dates = as_dates(frame[key])
     values = frame.drop(columns=key)
+    for firm in values.columns:
+        if fault := firm_fault(firm):
+            raise InputError(f"{fault} in the header")
     read = read_codes if name == "industry" else read_numbers
     numbers = {firm: read(str(firm), values[firm]) for firm in values.columns}
     result = pd.DataFrame(numbers, copy=False)
     if name == "listed" and not (result.isna() | result.isin((0.0, 1.0))).all(axis=None):
         raise InputError("listed must hold 0, 1 or nothing, found another number")
     return dates, result.set_axis(as_firms(list(values.columns)).tolist(), axis=1)
+
+
+def _key(table: TableFile) -> str:
+    """Return the column of dates."""
+    names = list(table.names)
+    return next((name for name in ("date", table.index) if name in names), names[0])
 
 
 def _unique(dates: np.ndarray, duplicates: str) -> np.ndarray:

@@ -62,7 +62,9 @@ def sub_faults(sub: pd.DataFrame) -> Iterator[Fault]:
     yield Fault("adsh", "unique", sub["adsh"].duplicated().to_numpy())
     yield Fault("cik", "a number from 1", ~sub["cik"].between(1, 10**10 - 1).to_numpy())
     yield Fault("sic", "a code of up to four digits or empty", ~sub["sic"].fillna(0).between(0, 9999).to_numpy())
-    yield Fault("accepted", "a date with a time", as_moments(sub["accepted"]).isna().to_numpy())
+    accepted = as_moments(sub["accepted"])
+    yield Fault("accepted", "a date with a time", accepted.isna().to_numpy())
+    yield Fault("accepted", "from 1993 to 2099", ~accepted.dt.year.between(1993, 2099).to_numpy())
     given = sub["period"].notna()
     yield Fault("period", "a date such as 20151231", (given & as_days(sub["period"]).isna()).to_numpy())
 

@@ -159,7 +159,7 @@ def walk_forward(
     folder = None if folder is None else Path(folder)
     tables, number = [], 0
     for fold in folds:
-        cuts = _cut(panel, fold, target, reference, neighbours)
+        cuts = cut_fold(panel, fold, target, reference, neighbours)
         if folder and fold is folds[0]:  # only now, so that what is refused leaves nothing behind
             _open(folder, panel, splits, target, forecasters, _prints(reference, neighbours))
         for rung in forecasters:
@@ -218,16 +218,23 @@ def _prints(reference: Panel | None, neighbours: np.ndarray | None) -> dict[str,
 def check_folds(panel: Panel, splits: WalkForward, target: TargetConfig) -> None:
     """Refuse what `walk_forward` would refuse of the panel and the folds, before anything is fitted."""
     for fold in splits.split(panel.dates):
-        _cut(panel, fold, target)
+        cut_fold(panel, fold, target)
 
 
-def _cut(
+def cut_fold(
     panel: Panel,
     fold: Fold,
     target: TargetConfig,
     reference: Panel | None = None,
     neighbours: np.ndarray | None = None,
 ) -> tuple[Blocks, Blocks, Blocks]:
+    """Cut a panel into a fold's training, validation and test blocks, scaled by its training rows.
+
+    Raises
+    ------
+    InputError
+        Where training or validation dates have no observed target.
+    """
     scaling = Scaling.fit(panel, fold.train)
     universe = None if reference is None else Reference(reference, Scaling.fit(reference, fold.train))
     train, valid, test = (

@@ -41,12 +41,15 @@ class LookUpConfig:
 
 
 class LookUp(nn.Module):
-    """score_i = Σ_k b_k Σ_j w_ij v_jk, with w_i the softmax of (W_Q z_i + c) · W_K z_j / √d over observed firms j ≠ i.
+    """score_i = Σ_k b_k Σ_j (w_ij − 1/m_i) v_jk, w_i the softmax of (W_Q z_i + c) · W_K z_j / √d over observed j ≠ i.
 
     z are a firm's characteristics at t with their indicators (columns 2 and on of `Block.x`), v_jk the sum of j's
     scaled excess returns over the last k rows, by √k. A SIC kernel with learned peers in place of codes: W_Q says what
     a firm looks for, W_K how it presents itself, so that peers have a direction. Values are peers' lagged returns and
     nothing else, and nothing is added for the firm itself: it learns from far less than `PanelTransformer`.
+
+    The mean over all m_i others is taken off because it is the market less the firm itself: across firms it orders them
+    by minus their own return, and a reversal of the firm's own would pass for peers.
 
     Parameters
     ----------
@@ -86,8 +89,10 @@ class LookUp(nn.Module):
         """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed."""
         scores, rows = block.x.new_full(block.observed.shape, torch.nan), block.scored
         query, key, mask = self._looking(block, rows)
-        found = attend(query, key, self._values(block)[rows], mask) @ self.slope
-        return scores.index_copy(0, rows, found.masked_fill(~block.observed[rows], torch.nan))
+        values, here = self._values(block)[rows], block.observed[rows]
+        others = (values.sum(1, keepdim=True) - values) / (here.sum(1)[:, None, None] - 1).clamp(min=1)
+        found = (attend(query, key, values, mask) - others) @ self.slope
+        return scores.index_copy(0, rows, found.masked_fill(~here, torch.nan))
 
     def attention(self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None) -> Tensor:
         """Return the weights [t' 1 n m] at some rows of a block, by default those scored; rows sum to one or zero."""
@@ -103,9 +108,10 @@ class LookUp(nn.Module):
         return self.query(known), self.key(known), here[:, None, :] & here[:, :, None] & others
 
     def _values(self, block: Block) -> Tensor:
-        """Return sums of excess returns [t n k] over the last rows of each window, by the root of its length."""
+        """Return sums of excess returns [t n k] over each window's rows, by its root; 0 where a firm is not observed."""
         excess = block.x[..., 1].masked_fill(~block.observed, 0.0)
         total = torch.cat([excess.new_zeros(1, excess.shape[1]), excess.cumsum(0)])
         rows = torch.arange(1, len(total), device=excess.device)
         sums = [total[1:] - total[(rows - window).clamp(min=0)] for window in self.config.windows]
-        return torch.stack([x / window**0.5 for x, window in zip(sums, self.config.windows, strict=True)], -1)
+        values = torch.stack([x / window**0.5 for x, window in zip(sums, self.config.windows, strict=True)], -1)
+        return values.masked_fill(~block.observed[..., None], 0.0)

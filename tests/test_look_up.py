@@ -42,8 +42,9 @@ def test_the_score_is_the_formula_written_out(block):
     logits = (model.query(z) @ model.key(z).T / 3**0.5).masked_fill(torch.eye(len(here), dtype=bool), -torch.inf)
     weights = logits.masked_fill(~here, -torch.inf).softmax(1)
     excess = torch.where(block.observed, block.x[..., 1], 0.0)
-    values = excess[row] + excess[row - 4 : row + 1].sum(0) / 5**0.5
-    expected = torch.where(here, 0.7 * weights @ values, torch.nan)
+    values = torch.where(here, excess[row] + excess[row - 4 : row + 1].sum(0) / 5**0.5, 0.0)
+    others = torch.stack([values[here & (torch.arange(len(here)) != n)].mean() for n in range(len(here))])
+    expected = torch.where(here, 0.7 * (weights @ values - others), torch.nan)
     torch.testing.assert_close(scores[row], expected, equal_nan=True)
     torch.testing.assert_close(model.attention(block, dates=[row])[0, 0][here], weights[here])
 
@@ -106,10 +107,18 @@ def test_rank_and_start_are_what_the_configuration_says():
     assert model.query.weight.shape == (2, 6) and model.slope.tolist() == [-0.5] * 3 and model.warmup == 8
 
 
+def test_a_look_up_without_preferences_says_nothing_not_even_of_the_firms_own_return(block):
+    model = LookUp(block.x.shape[2])
+    torch.nn.init.zeros_(model.key.weight)
+    scores = model(block)[block.scored]
+    assert scores.nan_to_num().abs().max() < 1e-6
+
+
 def test_fused_attention_is_the_written_out_one(block):
     model = LookUp(block.x.shape[2])
     query, key, mask = model._looking(block, block.scored)
-    expected = attention_weights(query, key, mask) @ model._values(block)[block.scored] @ model.slope
+    even = mask / mask.sum(2, keepdim=True).clamp(min=1)
+    expected = (attention_weights(query, key, mask) - even) @ model._values(block)[block.scored] @ model.slope
     here = block.observed[block.scored]
     torch.testing.assert_close(model(block)[block.scored][here], expected[here])
 

@@ -179,7 +179,7 @@ def primary(forecasts: Forecasts, model: str, against: str, metric: str = "rank_
     InputError
         As `differences`.
     """
-    estimate = _difference(per_date(forecasts), forecasts.overlap, model, against, metric)
+    estimate = paired_difference(per_date(forecasts), forecasts.overlap, model, against, metric)
     p_value = one_sided(estimate)
     return Comparison(model, against, metric, estimate, p_value, p_value < _CLAIM)
 
@@ -342,25 +342,29 @@ def _scaled(sums: pd.Series, scale: pd.Series) -> Floats:
 def _differences(table: pd.DataFrame, overlap: int, against: str, metric: str) -> pd.DataFrame:
     """Compare all other models of a table made by `per_date` with one."""
     others = [model for model in table["model"].unique() if model != against]
-    found = [_difference(table, overlap, model, against, metric) for model in others]
+    found = [paired_difference(table, overlap, model, against, metric) for model in others]
     adjusted = holm([estimate.p_value for estimate in found])
     return _frame(
         (model, against, metric, estimate, p) for model, estimate, p in zip(others, found, adjusted, strict=True)
     )
 
 
-def _difference(table: pd.DataFrame, overlap: int, model: str, against: str, metric: str) -> Estimate:
-    """Mean paired difference of two models."""
-    if metric not in _CONTENTLESS:
-        raise InputError(f"expected one of the metrics {', '.join(_CONTENTLESS)}, found {metric!r}")
+def paired_difference(table: pd.DataFrame, overlap: int, model: str, against: str, metric: str) -> Estimate:
+    """Mean paired difference, model minus against, in one metric of a table made by `per_date`; see `differences`."""
     pair = [_of(table, name) for name in (model, against)]
     _check_pair(pair[0], pair[1], model, against)
-    values = [_paired_values(one, metric) for one in pair]
-    undefined = int(np.count_nonzero(np.isnan(values[0]) | np.isnan(values[1])))
-    filled = [np.nan_to_num(value, nan=_CONTENTLESS[metric]) for value in values]
+    filled = [contributions(one, metric) for one in pair]
+    undefined = int(np.count_nonzero(np.isnan([_paired_values(one, metric) for one in pair]).any(axis=0)))
     gain = filled[0] - filled[1]
     gain[np.abs(gain) <= _NOISE] = 0.0  # forecasts that order firms alike are equal, not significantly different
     return mean_inference(gain, overlap)._replace(undefined=undefined)
+
+
+def contributions(group: pd.DataFrame, metric: str) -> Floats:
+    """Return what each date contributes to a paired test: the larger, the better; an undefined one is worth nothing."""
+    if metric not in _CONTENTLESS:
+        raise InputError(f"expected one of the metrics {', '.join(_CONTENTLESS)}, found {metric!r}")
+    return np.nan_to_num(_paired_values(group, metric), nan=_CONTENTLESS[metric])
 
 
 def _paired_values(group: pd.DataFrame, metric: str) -> Floats:

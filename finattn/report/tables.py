@@ -49,7 +49,8 @@ def models(metrics: pd.DataFrame) -> Table:
         values = (_value(own.get(metric, {}), metric) for metric in _BESIDE_RANK_IC)
         counts = _whole(rank.get("dates")), _whole(rank.get("undefined"))
         rows.append((label(model), _value(rank), number(_float(rank, "t"), 2), _interval(rank), *values, *counts))
-    header = ("Model", "Rank IC ± SE", "t", "95% interval", *(f"{METRICS[metric][0]} ± SE" for metric in _BESIDE_RANK_IC))
+    others = (f"{METRICS[metric][0]} ± SE" for metric in _BESIDE_RANK_IC)
+    header = ("Model", "Rank IC ± SE", "t", "95% interval", *others)
     note = f"± is one HAC standard error, on which t and the interval rest. {UNDEFINED}"
     return Table("Every model over all test dates", (*header, "Dates", "Undefined"), rows, note)
 

@@ -1,0 +1,19 @@
+"""The honest ladder: rungs tuned with one budget, each set against the one below, and what luck alone would give."""
+
+from finattn.ladder.climb import Climbed, Once, climb
+from finattn.ladder.rungs import LadderRung, standard
+from finattn.ladder.table import PRIMARY, QUESTIONS, Question, answers, ladder_table, sentences
+
+__all__ = [
+    "PRIMARY",
+    "QUESTIONS",
+    "Climbed",
+    "LadderRung",
+    "Once",
+    "Question",
+    "answers",
+    "climb",
+    "ladder_table",
+    "sentences",
+    "standard",
+]

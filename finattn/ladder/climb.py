@@ -1,0 +1,177 @@
+"""Tune every rung on the first fold with the same budget, fix it, and walk all of them forward."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from finattn.blocks import Blocks
+from finattn.config import TargetConfig
+from finattn.errors import InputError
+from finattn.experiment import Forecaster, Rung, Step, cut_fold, walk_forward
+from finattn.forecasts import Forecasts
+from finattn.ladder.rungs import LadderRung, Settings
+from finattn.metrics import mean_over_dates, rank_information_coefficient
+from finattn.panel import Panel
+from finattn.splits import WalkForward
+from finattn.storage import write_json
+
+TRIALS = ("rung", "trial", "settings", "valid_rank_ic", "chosen")
+
+
+class Climbed(NamedTuple):
+    """Forecasts of every rung, and a table of what each was tuned over, with columns `TRIALS`."""
+
+    forecasts: Forecasts
+    trials: pd.DataFrame
+
+
+class Once:
+    """A forecaster that is fitted once on the same dates, however many start from it."""
+
+    def __init__(self, forecaster: Any) -> None:
+        self.forecaster = forecaster
+        self._fitted: Blocks | None = None
+
+    @property
+    def units(self) -> Literal["score", "return"]:
+        """Say what the forecaster's are."""
+        return self.forecaster.units
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Say what the forecaster's tuning chose."""
+        return getattr(self.forecaster, "chosen", {})
+
+    def fit(self, train: Blocks, valid: Blocks) -> Self:
+        """Fit, unless it was on these very blocks."""
+        if self._fitted is not train:
+            self.forecaster.fit(train, valid)
+            self._fitted = train
+        return self
+
+    def predict(self, blocks: Blocks) -> np.ndarray:
+        """Return the forecaster's forecasts."""
+        return self.forecaster.predict(blocks)
+
+    def save(self, folder: str | Path) -> None:
+        """Keep what was fitted, where the forecaster can."""
+        if hasattr(self.forecaster, "save"):
+            self.forecaster.save(folder)
+
+
+def climb(
+    panel: Panel,
+    rungs: Sequence[LadderRung],
+    splits: WalkForward,
+    target: TargetConfig | None = None,
+    folder: str | Path | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    on_step: Callable[[Step], None] | None = None,
+) -> Climbed:
+    """Tune each rung on the first fold's validation dates, in the order given, then walk all of them forward.
+
+    A rung's trials are fitted on the first fold's training dates with the first seed, and the one with the highest rank
+    IC over its validation dates is fixed for all folds. No rung is refitted on its validation dates before the test.
+    Where tuning ties, the earlier trial is taken.
+
+    Parameters
+    ----------
+    panel : with its features built. rungs : see `finattn.ladder.standard`; those that others start from before them.
+    splits, target, on_step : as of `walk_forward`.
+    folder : where trials and fits are written, so that what is killed goes on; None writes nothing.
+    seeds : one fit each of rungs with chance in them.
+
+    Raises
+    ------
+    InputError
+        For rungs that are not unique, or that come before one that they need; and as `walk_forward`.
+
+    Examples
+    --------
+    >>> from finattn.data import sample
+    >>> from finattn.ladder import standard
+    >>> splits = WalkForward("2020-01-01", test="1Y", valid="1Y", train="3Y", decisions="month-end")
+    >>> found = climb(sample()["2014":"2020"], standard()[:3], splits)
+    >>> found.forecasts.models, found.trials["chosen"].tolist().count(True)
+    (('zero', 'historical_mean', 'ridge'), 3)
+    """
+    _check(rungs)
+    target = target or TargetConfig(splits.horizon, splits.delay)
+    folder = None if folder is None else Path(folder)
+    fold = next(iter(splits.split(panel.dates)))
+    cuts = cut_fold(panel, fold, target)
+    fixed: dict[str, Settings] = {}
+    shared: dict[tuple[str, int], Once] = {}
+
+    def tuned(name: str, seed: int) -> Once:
+        rung = next(rung for rung in rungs if rung.name == name)
+        seed = seed if rung.seeded else 0
+        if (name, seed) not in shared:
+            shared[name, seed] = Once(rung.make(fixed[name], seed, tuned))
+        return shared[name, seed]
+
+    tables = []
+    for rung in rungs:
+        place = None if folder is None else folder / "trials" / f"{rung.name}.json"
+        skill = _skill(rung, cuts, seeds[0], tuned, place)
+        best = int(np.argmax(np.nan_to_num(skill, nan=-1.0)))
+        fixed[rung.name] = rung.trials[best]
+        tables += [
+            (rung.name, i, json.dumps(dict(settings)), skill[i], i == best) for i, settings in enumerate(rung.trials)
+        ]
+    walked = [
+        Rung(rung.name, _maker(rung.name, tuned), tuple(seeds) if rung.seeded else (0,), str(dict(fixed[rung.name])))
+        for rung in rungs
+    ]
+    forecasts = walk_forward(panel, walked, splits, target, folder and folder / "folds", on_step)
+    return Climbed(forecasts, pd.DataFrame(tables, columns=list(TRIALS)))
+
+
+def _maker(name: str, tuned: Callable[[str, int], Once]) -> Callable[[int], Forecaster]:
+    return lambda seed: tuned(name, seed)
+
+
+def _check(rungs: Sequence[LadderRung]) -> None:
+    names = [rung.name for rung in rungs]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"rungs must be unique and at least one, found {', '.join(names) or 'none'}")
+    for place, rung in enumerate(rungs):
+        missing = [name for name in rung.bases if name not in names[:place]]
+        if missing:
+            raise InputError(f"rung {rung.name!r} starts from {missing[0]!r}, which must come before it, found it not")
+
+
+def _skill(
+    rung: LadderRung,
+    cuts: tuple[Blocks, Blocks, Blocks],
+    seed: int,
+    tuned: Callable[[str, int], Forecaster],
+    place: Path | None,
+) -> list[float]:
+    """Return the validation rank IC of each trial; what was found before is read."""
+    if len(rung.trials) == 1:
+        return [np.nan]
+    settings = [dict(trial) for trial in rung.trials]
+    known = _read(place, settings)
+    train, valid, _ = cuts
+    for trial in settings[len(known) :]:
+        scores = rung.make(trial, seed if rung.seeded else 0, tuned).fit(train, valid).predict(valid)
+        known.append(mean_over_dates(rank_information_coefficient(scores, valid.realised)))
+        if place is not None:
+            write_json(place, {"settings": settings, "valid_rank_ic": known})
+    return known
+
+
+def _read(place: Path | None, settings: list[dict[str, Any]]) -> list[float]:
+    """Read the trials of the same settings that an earlier call finished."""
+    if place is None or not place.exists():
+        return []
+    content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    if content["settings"] != json.loads(json.dumps(settings)):
+        raise InputError(f"{place} must hold trials of {settings}, found those of {content['settings']}")
+    return list(content["valid_rank_ic"])

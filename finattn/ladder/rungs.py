@@ -1,0 +1,138 @@
+"""The rungs of the ladder: what each adds, which it is compared with, and what it may be tuned over."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
+from finattn.config import Axis, RunConfig
+from finattn.config.require import require
+from finattn.experiment import Forecaster
+
+MOST_TRIALS = 4
+Settings = Mapping[str, Any]
+Base = Callable[[str, int], Forecaster]
+"""Gives the forecaster of a rung further down, as it was tuned, for a seed."""
+
+
+@dataclass(frozen=True)
+class LadderRung:
+    """A forecaster with the few settings that it may be tuned over.
+
+    Parameters
+    ----------
+    name : of the forecaster.
+    adds : what it adds to the rung that it is compared with, in plain words.
+    below : the rung that it is compared with; None for the lowest.
+    make : gives a fresh forecaster of settings and a seed; `Base` gives it those of rungs further down.
+    trials : settings, at most four: the one with the highest rank IC on the first fold's validation dates is taken for
+        all folds.
+    seeded : whether chance is in it, so that it is fitted once a seed.
+    nested : whether it holds the rung below as a special case, which makes Clark and West's test right for the two.
+    bases : rungs that `make` asks for.
+
+    Raises
+    ------
+    InputError
+        For no trial, and for more than four: every rung has the same budget.
+    """
+
+    name: str
+    adds: str
+    below: str | None
+    make: Callable[[Settings, int, Base], Forecaster]
+    trials: tuple[Settings, ...] = ({},)
+    seeded: bool = False
+    nested: bool = False
+    bases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a budget that others do not have."""
+        fits = 1 <= len(self.trials) <= MOST_TRIALS
+        require(f"trials of rung {self.name!r}", len(self.trials), fits, f"from 1 to {MOST_TRIALS}")
+
+
+def standard(config: RunConfig | None = None, bases: bool = True) -> tuple[LadderRung, ...]:
+    """Return the rungs of the standard ladder, the lowest first.
+
+    Parameters
+    ----------
+    config : sizes and training of the attention models, and the ridge's window.
+    bases : whether attention starts from the rung below, see `finattn.training.TrainedForecaster`: along firms from the
+        look-up, along time and along both from ridge.
+
+    Examples
+    --------
+    >>> [rung.name for rung in standard()][:4], len(standard()[3].trials)
+    (['zero', 'historical_mean', 'ridge', 'sic_average'], 4)
+    """
+    config = config or RunConfig()
+    return (*_plain(config), _look_up(config), *_attention(config, bases))
+
+
+def _plain(config: RunConfig) -> tuple[LadderRung, ...]:
+    chosen = config.baselines
+    windows = ((1, 10), (1, 2), (5, 2), (21, 2))  # with at least ten peers the code's level is mostly a coarse one
+    peers = tuple({"window": window, "minimum_peers": least} for window, least in windows)
+    return (
+        LadderRung("zero", "nothing", None, lambda settings, seed, base: Zero()),
+        LadderRung("historical_mean", "a firm's own mean", "zero", lambda settings, seed, base: HistoricalMean()),
+        LadderRung(
+            "ridge", "own returns and characteristics, linearly", "historical_mean",
+            lambda settings, seed, base: Ridge((settings["strength"],), chosen.ridge_lookback),
+            tuple({"strength": strength} for strength in (0.01, 0.1, 1.0, 10.0)),
+        ),
+        LadderRung(
+            "sic_average", "returns of firms with the same code", "zero",
+            lambda settings, seed, base: SICKernel((settings["window"],), (), settings["minimum_peers"]),
+            peers,
+        ),
+        LadderRung(
+            "sic_kernel", "weights by likeness within the code", "sic_average",
+            lambda settings, seed, base: SICKernel(
+                (settings["window"],), (settings["bandwidth"],), settings["minimum_peers"]
+            ),
+            tuple(trial | {"bandwidth": 1.0 if trial["minimum_peers"] > 2 else 0.5} for trial in peers),
+        ),
+    )  # fmt: skip
+
+
+def _look_up(config: RunConfig) -> LadderRung:
+    def make(settings: Settings, seed: int, base: Base) -> Forecaster:
+        from finattn.look_up import LookUpConfig
+        from finattn.training import LOOK_UP_TRAINING, LookUpForecaster  # Lightning takes two seconds to import
+
+        training = replace(LOOK_UP_TRAINING, learning_rate=settings["learning_rate"])
+        return LookUpForecaster(LookUpConfig(settings["rank"], slope=settings["slope"]), training, seed)
+
+    sizes = ((8, 5e-3), (16, 1e-2))
+    trials = [{"rank": rank, "learning_rate": rate, "slope": slope} for slope in (0.1, -0.1) for rank, rate in sizes]
+    adds = "peers that are learned, with a direction, in place of codes"
+    return LadderRung("look_up", adds, "sic_kernel", make, tuple(trials), seeded=True)
+
+
+def _attention(config: RunConfig, bases: bool) -> tuple[LadderRung, ...]:
+    """Return the attention models; each trial is a dropout and a length of training blocks."""
+    blocks = (config.training.block, max(10, config.training.block // 5))
+    trials = tuple({"dropout": dropout, "block": block} for dropout in (0.1, 0.3) for block in blocks)
+
+    def rung(name: str, adds: str, below: str, axes: tuple[Axis, ...], base: str, **model: Any) -> LadderRung:
+        def make(settings: Settings, seed: int, given: Base) -> Forecaster:
+            from finattn.training import AttentionForecaster
+
+            sizes = replace(config.model, dropout=settings["dropout"], **model)
+            training = replace(config.training, block=settings["block"])
+            start = given(base, seed) if bases else None
+            return AttentionForecaster(axes, sizes, training, seed, base=start)
+
+        nested = bases and below == base
+        return LadderRung(name, adds, below, make, trials, True, nested, (base,) if bases else ())
+
+    linear: dict[str, Any] = {"normaliser": "linear", "positions": "none"}
+    return (
+        rung("firm", "self-attention over firms", "look_up", ("firm",), "look_up"),
+        rung("stacked", "peers of peers", "firm", ("firm", "firm"), "look_up"),
+        rung("linear", "attention without a softmax", "firm", ("firm",), "look_up", **linear),
+        rung("time", "which past day matters", "ridge", ("time", "time"), "ridge"),
+        rung("both", "both axes", "time", ("time", "firm"), "ridge"),
+    )

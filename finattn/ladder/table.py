@@ -1,0 +1,140 @@
+"""The ladder's table: what each rung is worth, what it adds to the rung below, and which may be the best."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from finattn.evaluation import clark_west, holm, mean_inference, model_confidence_set, per_date
+from finattn.evaluation.inference import one_sided
+from finattn.evaluation.tables import Comparison, contributions, paired_difference, primary
+from finattn.forecasts import Forecasts
+from finattn.ladder.rungs import LadderRung
+
+COLUMNS = (
+    "rung", "adds", "below", "rank_ic", "standard_error", "lower", "upper", "difference", "difference_error", "p_value",
+    "p_holm", "nested", "clark_west_p", "confidence_set_p", "in_confidence_set", "dates",
+)  # fmt: skip
+PRIMARY = ("firm", "sic_kernel")
+_SIZE = 0.10
+
+
+class Question(NamedTuple):
+    """A question that a pair of rungs answers."""
+
+    asks: str
+    model: str
+    against: str
+
+
+QUESTIONS = (
+    Question("Do learned peers beat SIC peers?", "firm", "sic_kernel"),
+    Question("Does learning whom to ask beat a kernel within the code?", "look_up", "sic_kernel"),
+    Question("Do peers of peers add to peers?", "stacked", "firm"),
+    Question("Does attention along time beat ridge?", "time", "ridge"),
+    Question("Does attention along both axes beat ridge?", "both", "ridge"),
+)
+
+
+def ladder_table(forecasts: Forecasts, rungs: Sequence[LadderRung]) -> pd.DataFrame:
+    """Set every rung beside the one below it.
+
+    `rank_ic` is the mean over dates with HAC error and 95% interval; an undefined date (a forecast that orders nothing)
+    counts as zero. `difference` is the mean paired difference to the rung `below`, `p_value` one-sided, that it is no
+    better, and `p_holm` adjusts over all rungs. For nested pairs `clark_west_p` is that of Clark and West's test on
+    calibrated squared errors. `confidence_set_p` and `in_confidence_set` are of the model confidence set (Hansen, Lunde
+    and Nason 2011) of all rungs at 10%, by rank IC: the set holds the best rung in 9 of 10 samples.
+
+    Parameters
+    ----------
+    forecasts : of all rungs. rungs : as given to `climb`.
+
+    Returns
+    -------
+    DataFrame with `COLUMNS`, a row a rung, in the order given.
+
+    Raises
+    ------
+    InputError
+        For rungs that the forecasts do not have.
+    """
+    table, overlap = per_date(forecasts), forecasts.overlap
+    series = {str(model): contributions(group, "rank_ic") for model, group in table.groupby("model", sort=False)}
+    names = [rung.name for rung in rungs]
+    best = model_confidence_set(-np.column_stack([series[name] for name in names]), overlap, _SIZE)
+    rows = []
+    for place, rung in enumerate(rungs):
+        own = mean_inference(series[rung.name], overlap)
+        row = {
+            "rung": rung.name, "adds": rung.adds, "below": rung.below, "rank_ic": own.estimate,
+            "standard_error": own.standard_error, "lower": own.lower, "upper": own.upper, "nested": rung.nested,
+            "confidence_set_p": best.p_values[place], "in_confidence_set": bool(best.included[place]),
+            "dates": own.dates,
+        }  # fmt: skip
+        if rung.below in series:
+            gain = paired_difference(table, overlap, rung.name, rung.below, "rank_ic")
+            row |= {"difference": gain.estimate, "difference_error": gain.standard_error, "p_value": one_sided(gain)}
+            if rung.nested:
+                row["clark_west_p"] = _clark_west(forecasts, rung.name, rung.below)
+        rows.append(row)
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    found["p_holm"] = holm(found["p_value"].to_numpy(float))
+    return found
+
+
+def _clark_west(forecasts: Forecasts, model: str, below: str) -> float:
+    larger, smaller = forecasts.wide(model), forecasts.wide(below)
+    return clark_west(larger.realised, smaller.prediction, larger.prediction, forecasts.overlap).p_value
+
+
+def answers(forecasts: Forecasts, questions: Sequence[Question] = QUESTIONS) -> tuple[tuple[Question, Comparison], ...]:
+    """Answer the questions whose rungs are among the forecasts; only that of `PRIMARY` can be a claim."""
+    there = set(forecasts.models)
+    return tuple(
+        (question, primary(forecasts, question.model, question.against))
+        for question in questions
+        if {question.model, question.against} <= there
+    )
+
+
+def sentences(
+    found: Sequence[tuple[Question, Comparison]], sharpe: Mapping[str, tuple[float, float]] | None = None
+) -> tuple[str, ...]:
+    """Say each answer in plain words.
+
+    Parameters
+    ----------
+    found : as `answers` gives it. sharpe : net Sharpe ratio a year and its standard error of each rung, where known.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import Estimate
+    >>> gain = Estimate(0.01, 0.02, 0.5, 0.6, -0.03, 0.05, -0.03, 0.05, 100, 0)
+    >>> sentences([(QUESTIONS[3], Comparison("time", "ridge", "rank_ic", gain, 0.3, False))])[0]
+    'Does attention along time beat ridge? Not beyond luck: rank IC 0.010 ± 0.020 higher than ridge, one-sided p = 0.3.'
+    """
+    return tuple(_sentence(question, answer, sharpe or {}) for question, answer in found)
+
+
+def _sentence(question: Question, answer: Comparison, sharpe: Mapping[str, tuple[float, float]]) -> str:
+    gain = answer.estimate
+    if math.isnan(answer.p_one_sided):
+        return f"{question.asks} They cannot be told apart: both order firms alike."
+    declared = (question.model, question.against) == PRIMARY
+    if answer.claim:
+        verdict = "Yes, as declared beforehand" if declared else "It seems so, but this was not the declared comparison"
+    else:
+        verdict = "Not beyond luck"
+    side = "higher" if gain.estimate >= 0 else "lower"
+    text = (
+        f"{question.asks} {verdict}: rank IC {abs(gain.estimate):.3f} ± {gain.standard_error:.3f} {side} than "
+        f"{question.against}, one-sided p = {answer.p_one_sided:.2g}."
+    )
+    if {question.model, question.against} <= set(sharpe):
+        ours, theirs = (sharpe[name] for name in (question.model, question.against))
+        text += (
+            f" After costs the Sharpe ratio is {ours[0]:.2f} ± {ours[1]:.2f} against {theirs[0]:.2f} ± {theirs[1]:.2f}."
+        )
+    return text

@@ -12,7 +12,16 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
+from finattn.baselines import (
+    Boosting,
+    ElasticNet,
+    HistoricalMean,
+    KernelRegression,
+    Momentum,
+    Ridge,
+    SICKernel,
+    Zero,
+)
 from finattn.blocks import Blocks, Reference, Scaling
 from finattn.config import RunConfig, TargetConfig
 from finattn.errors import InputError
@@ -79,13 +88,40 @@ def rungs(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None 
         "ridge": lambda seed: Ridge(chosen.ridge_strengths, chosen.ridge_lookback),
         "sic_average": lambda seed: SICKernel(chosen.peer_windows, (), chosen.minimum_peers),
         "sic_kernel": lambda seed: SICKernel(chosen.peer_windows, chosen.bandwidths, chosen.minimum_peers),
+        "momentum": lambda seed: Momentum(chosen.momentum_windows),
+        "elastic_net": lambda seed: ElasticNet(
+            chosen.elastic_net_strengths, chosen.elastic_net_ratios, chosen.ridge_lookback
+        ),
     }
+    seeded: dict[str, Callable[[int], Any]] = {
+        "boosting": lambda seed: Boosting(chosen.boosting_rates, chosen.boosting_leaves, seed=seed),
+        "kernel_regression": lambda seed: KernelRegression(chosen.peer_windows, seed=seed),
+        "look_up": _look_up(config, on_epoch),
+        "lstm": _lstm(config, on_epoch),
+    }
+    seeded |= {name: _attention(config, name, on_epoch) for name in config.attention}
     return [
-        Rung(name, baselines[name])
-        if name in baselines
-        else Rung(name, _attention(config, name, on_epoch), config.training.seeds)
+        Rung(name, baselines[name]) if name in baselines else Rung(name, seeded[name], config.training.seeds)
         for name in config.forecasters
     ]
+
+
+def _look_up(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None) -> Callable[[int], Forecaster]:
+    def make(seed: int) -> Forecaster:
+        from finattn.training import LookUpForecaster
+
+        return LookUpForecaster(seed=seed, progress=on_epoch)
+
+    return make
+
+
+def _lstm(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None) -> Callable[[int], Forecaster]:
+    def make(seed: int) -> Forecaster:
+        from finattn.recurrent import RecurrentForecaster
+
+        return RecurrentForecaster(config.model, config.training, seed, on_epoch)
+
+    return make
 
 
 def _attention(

@@ -108,7 +108,7 @@ class LookUp(nn.Module):
         return self.query(known), self.key(known), here[:, None, :] & here[:, :, None] & others
 
     def _values(self, block: Block) -> Tensor:
-        """Return sums of excess returns [t n k] over each window's rows, by its root; 0 where a firm is not observed."""
+        """Return sums of excess returns [t n k] over each window's rows, by its root; 0 where not observed at t."""
         excess = block.x[..., 1].masked_fill(~block.observed, 0.0)
         total = torch.cat([excess.new_zeros(1, excess.shape[1]), excess.cumsum(0)])
         rows = torch.arange(1, len(total), device=excess.device)

@@ -8,6 +8,7 @@ from sklearn import linear_model
 
 from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero, sic_kernel
 from finattn.baselines.sic_kernel import _slope, peer_matrix, trailing_returns
+from finattn.baselines.tabular import Tabular, flat_window
 from finattn.blocks import Block, Blocks, Scaling, observed
 from finattn.config import TargetConfig
 from finattn.data.sic import industry_levels
@@ -102,6 +103,55 @@ def test_ridge_equals_scikit_learns_on_the_explicit_matrix(panel, strength, look
     np.testing.assert_allclose(ridge.predict(test), scores, atol=1e-6)
 
 
+@pytest.mark.parametrize("lookback", [1, 4])
+def test_the_flat_window_holds_what_it_says_by_date_and_firm(panel, lookback):
+    train, _, _ = cut(panel)
+    x, y = window_matrix(train, lookback), standardised(train)
+    known = ~np.isnan(y)
+    table = flat_window(train, lookback)
+    np.testing.assert_array_equal(table.x, x[known])
+    np.testing.assert_allclose(table.y, y[known], atol=1e-12)
+    rows, columns = np.nonzero(known)
+    assert (table.dates == train.dates[rows]).all() and (table.firms == panel.firms[columns]).all()
+
+
+def test_the_flat_window_of_some_dates_is_the_rows_of_these_dates(panel):
+    train, _, _ = cut(panel)
+    whole, some = flat_window(train, 4), flat_window(train.at(TRAIN[::5]), 4)
+    there = np.isin(whole.dates, some.dates)
+    np.testing.assert_array_equal(some.x, whole.x[there])
+    np.testing.assert_array_equal(some.y, whole.y[there])
+
+
+@pytest.mark.parametrize("most_rows", [None, 300])
+def test_the_flat_window_does_not_know_the_order_of_firms(panel, most_rows):
+    order = np.random.default_rng(0).permutation(panel.shape[1])
+    one, other = (flat_window(cut(some)[0], 4, most_rows) for some in (panel, panel[:, order]))
+    assert (one.firms == other.firms).all() and (one.dates == other.dates).all()
+    np.testing.assert_allclose(one.x, other.x, atol=1e-6)
+
+
+def test_rows_beyond_the_most_are_drawn_by_seed(panel):
+    train, _, _ = cut(panel)
+    whole, drawn = flat_window(train, 4), flat_window(train, 4, most_rows=300, seed=1)
+    names = [[*zip(table.dates, table.firms, strict=True)] for table in (whole, drawn)]
+    places = [names[0].index(name) for name in names[1]]
+    assert len(places) == 300 and places == sorted(set(places)) and max(places) > 2000 > 300 > min(places)
+    np.testing.assert_array_equal(drawn.x, whole.x[places])
+    np.testing.assert_array_equal(drawn.y, whole.y[places])
+    np.testing.assert_array_equal(flat_window(train, 4, 300, seed=1).x, drawn.x)
+    assert (flat_window(train, 4, 300, seed=2).y != drawn.y).any()
+    assert len(flat_window(train, 4, len(whole.y)).y) == len(whole.y)
+
+
+@pytest.mark.parametrize("strength", [1e-2, 1.0])
+def test_ridge_equals_scikit_learns_as_a_rung_of_its_own(panel, strength):
+    train, valid, test = cut(panel)
+    count = len(flat_window(train, 5).y)
+    theirs = Tabular(linear_model.Ridge(alpha=strength * count, fit_intercept=False), lookback=5).fit(train, valid)
+    np.testing.assert_allclose(theirs.predict(test), Ridge([strength], 5).fit(train, valid).predict(test), atol=1e-9)
+
+
 def test_ridge_sees_nothing_before_the_panels_first_row(panel):
     train, valid, _ = cut(panel)
     ridge, early = Ridge([0.1], 4).fit(train, valid), train.at(np.arange(6))
@@ -127,7 +177,7 @@ def without_returns(panel, rows):
 def test_ridge_refuses_training_dates_without_targets(panel):
     scaling = Scaling.fit(panel, TRAIN)
     empty = Blocks(without_returns(panel, np.arange(31, 260, 2)), TRAIN, scaling, TARGET)
-    with pytest.raises(InputError, match="ridge must have observed targets to fit on, found none"):
+    with pytest.raises(InputError, match="a forecaster must have observed targets to fit on, found none"):
         Ridge(lookback=2).fit(empty, empty)
 
 

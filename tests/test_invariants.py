@@ -1,5 +1,6 @@
 """The six invariants of the design, over every forecaster."""
 
+import copy
 import dataclasses
 import itertools
 import tempfile
@@ -12,19 +13,27 @@ import torch.nn.functional as F
 from conftest import make_panel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import Lasso
 
 from finattn import features
 from finattn.attention import attend, attend_band, attention_weights
 from finattn.attention.normalisers import normalise
 from finattn.attention.positions import rotate
-from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero, linear, sic_kernel
+from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero, kernel_regression, sic_kernel, tabular
+from finattn.baselines.boosting import Boosting
+from finattn.baselines.kernel_regression import KernelRegression
+from finattn.baselines.linear import ElasticNet
+from finattn.baselines.simple import Momentum
+from finattn.baselines.tabular import Tabular
 from finattn.blocks import Block, Blocks, Reference, Scaling, cut
 from finattn.config import ModelConfig, TargetConfig, TrainingConfig
 from finattn.experiment import Rung, walk_forward
+from finattn.look_up import LookUpConfig
 from finattn.models import PanelTransformer
+from finattn.recurrent import RecurrentForecaster
 from finattn.splits import WalkForward
 from finattn.stream import Stream
-from finattn.training import AttentionForecaster
+from finattn.training import AttentionForecaster, LookUpForecaster
 
 SMALL = ModelConfig(width=8, heads=2, feed_forward=16, lookback=5)
 # Heads of 6 dimensions leave rows unaligned in memory, where a matrix product may round otherwise.
@@ -34,9 +43,20 @@ TARGET = TargetConfig(horizon=2)
 BASELINES = {
     "zero": Zero,
     "historical_mean": HistoricalMean,
+    "momentum": lambda: Momentum((1, (5, 21))),
     "ridge": lambda: Ridge(lookback=5),
+    "elastic_net": lambda: ElasticNet(lookback=5),
+    "lasso": lambda: Tabular(Lasso(0.01), lookback=5, most_rows=1000),
+    "boosting": lambda: Boosting((0.1,), (4,), trees=15, leaf_rows=20, most_rows=2000),
     "sic_average": lambda: SICKernel((1, 5), ()),
     "sic_kernel": lambda: SICKernel((1, 5), (0.5, 1.0)),
+    "kernel_regression": lambda: KernelRegression((1, 5), steps=10, dates=16),
+}
+# Models that are trained as attention is, and attention that starts from a baseline.
+TRAINED = {
+    "lstm": lambda: RecurrentForecaster(SMALL, TRAINING, layers=2),
+    "look_up": lambda: LookUpForecaster(LookUpConfig(4, (1, 5)), TRAINING),
+    "firm from ridge": lambda: AttentionForecaster(("firm",), SMALL, TRAINING, base=Ridge(lookback=5)),
 }
 AXES = [("time",), ("firm",), ("time", "firm"), ("firm", "time"), ("time", "time")]
 MODELS = {"-".join(axes): lambda axes=axes: AttentionForecaster(axes, SMALL, TRAINING) for axes in AXES}
@@ -62,8 +82,8 @@ VARIANTS = {
     "identity": (("reference", "time", "firm"), {"normaliser": "identity", "own_firm": False}),
 }
 ATTENTIVE = (*MODELS, *VARIANTS)
-FORECASTERS = (*BASELINES, *MODELS, *VARIANTS)
-FITTED = BASELINES | MODELS
+FORECASTERS = (*BASELINES, *TRAINED, *MODELS, *VARIANTS)
+FITTED = BASELINES | TRAINED | MODELS
 TRAIN, VALID, TEST = np.arange(30, 250), np.arange(252, 300), np.arange(302, 410)
 INSIDE = (302, 330, 361, 362, 399, 408)  # the first row, inside a block of 60, either side of its edge, near the end
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=30)
@@ -217,7 +237,7 @@ def test_a_fit_does_not_see_what_follows_its_last_label(fits, history, name):
 
 def walked(panel):
     splits = WalkForward(str(panel.dates[320]), test=40, valid=40, horizon=2, start=30)
-    names = [*BASELINES, "time-firm", "unaligned"]
+    names = [*BASELINES, *TRAINED, "time-firm", "unaligned"]
     rungs = [Rung(name, lambda seed, make=FITTED[name]: make()) for name in names]
     return walk_forward(panel, rungs, splits, TARGET).table
 
@@ -251,11 +271,11 @@ def test_each_date_alone_is_predicted_as_among_others(fits, history, name, posit
 
 
 @pytest.mark.parametrize(
-    ("name", "length"), [*itertools.product(MODELS, (1, 3, 7, 64, 1000)), *itertools.product(VARIANTS, (7,))]
+    ("name", "length"),
+    [*itertools.product((*MODELS, *TRAINED), (1, 3, 7, 64, 1000)), *itertools.product(VARIANTS, (7,))],
 )
 def test_predictions_do_not_depend_on_the_length_of_blocks(fits, history, predicted, name, length):
-    forecaster = AttentionForecaster(fits[name].axes, SMALL, TRAINING)
-    forecaster.model = fits[name].model
+    forecaster = copy.copy(fits[name])
     forecaster.training = dataclasses.replace(TRAINING, block=length)
     again = forecaster.predict(blocks_of(history, history))
     np.testing.assert_allclose(again, predicted[name], rtol=1e-5, atol=1e-5)
@@ -265,8 +285,9 @@ def test_predictions_do_not_depend_on_the_length_of_blocks(fits, history, predic
 def test_baselines_do_not_depend_on_how_much_is_held_at_once(fits, history, name, monkeypatch):
     train, valid, test = cuts(history)
     whole = fits[name].predict(test)
-    monkeypatch.setattr(linear, "_CELLS", 1)
-    monkeypatch.setattr(sic_kernel, "_PAIRS", 1)
+    monkeypatch.setattr(tabular, "_CELLS", 1)
+    for module in (sic_kernel, kernel_regression):
+        monkeypatch.setattr(module, "_PAIRS", 1)
     np.testing.assert_allclose(fits[name].predict(test), whole, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(BASELINES[name]().fit(train, valid).predict(test), whole, rtol=1e-6, atol=1e-9)
 

@@ -3,12 +3,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import waves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from finattn.errors import InputError
-from finattn.evaluation import portfolio, portfolio_summary, quantile_weights
+from finattn.evaluation.performance import portfolio_summary
+from finattn.evaluation.portfolio import COLUMNS as DAILY
+from finattn.evaluation.portfolio import backtest, earned, holdings, portfolio
+from finattn.evaluation.weights import Scheme, quantile_weights, target_weights
 from finattn.forecasts import COLUMNS, Forecasts
 from finattn.panel import Panel
 
@@ -270,10 +274,10 @@ def test_every_model_is_traded_on_its_own():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"quantiles": 1}, "quantiles: expected at least 2, found 1"),
-        ({"cost": -0.1}, "a cost and a delay of at least 0, found cost -0.1 and delay 0"),
-        ({"cost": math.nan}, "a cost and a delay of at least 0, found cost nan"),
-        ({"delay": -1}, "a cost and a delay of at least 0, found cost 0.001 and delay -1"),
+        ({"quantiles": 1}, "quantiles must be at least 2, found 1"),
+        ({"cost": -0.1}, "cost must be at least 0 and finite, found -0.1"),
+        ({"cost": math.nan}, "cost must be at least 0 and finite, found nan"),
+        ({"delay": -1}, "delay must be at least 0, found -1"),
     ],
 )
 def test_wrong_settings_are_refused(changes, message):
@@ -294,6 +298,123 @@ def test_a_trade_that_would_fall_after_the_panel_is_not_done():
     panel = make_panel()
     daily = portfolio(make_forecasts(panel, [ROWS - 1], np.arange(FIRMS, dtype=float)[None]), panel, delay=1)
     assert daily.empty
+
+
+# -- schemes, fees and limits ------------------------------------------------
+
+
+def test_the_plainest_scheme_is_the_portfolio():
+    panel, *_, forecasts = random_case(5, 5, 1)
+    daily = backtest(forecasts, panel, Scheme(quantiles=3, cost=0.002), delay=1, missing_delisting_return=-0.3)
+    assert list(daily) == list(DAILY)
+    pd.testing.assert_frame_equal(daily[list(DAILY[:8])], portfolio(forecasts, panel, 3, 0.002, 1, -0.3))
+    assert (daily[["cut", "cut_count"]] == 0).all(axis=None)
+
+
+def test_a_short_position_worked_by_hand_pays_its_fee_every_row():
+    returns = np.array([[0.0, 0.0, 0.0], [0.10, 0.0, -0.20], [0.0, 0.0, 0.0]])
+    panel = Panel(dates=np.datetime64("2020-01-01") + np.arange(3), firms=["A", "B", "C"], returns=returns)
+    forecasts = make_forecasts(panel, [0, 2], np.array([[3.0, 2.0, 1.0]] * 2))
+    daily = backtest(forecasts, panel, Scheme(quantiles=3, cost=0.0, short_fee=0.252))
+    # C is short 1 in row 1 and, fallen by a fifth while the book grew by 0.3, 0.8 / 1.3 in row 2.
+    np.testing.assert_allclose(daily["short_weight"], [0, 1, 0.8 / 1.3])
+    np.testing.assert_allclose(daily["net_weight"], [0, 0, 0.3 / 1.3], atol=1e-15)
+    np.testing.assert_allclose(daily["net"], [0, 0.3 - 0.001, -0.001 * 0.8 / 1.3])
+
+
+def test_a_long_only_book_is_a_hundred_percent_long_and_pays_no_fee():
+    panel = make_panel()
+    score = np.tile(np.arange(FIRMS, dtype=float), (20, 1))
+    forecasts = make_forecasts(panel, np.arange(5, 25), score)
+    daily = backtest(forecasts, panel, Scheme("top_k", k=2, cost=0.0, short_fee=0.1))
+    held = panel.returns[6 : 6 + len(daily) - 1, -2:].mean(axis=1)
+    np.testing.assert_allclose(daily["net"], np.append(0.0, held), atol=1e-15)
+    np.testing.assert_allclose(daily["net_weight"][1:], 1.0)
+    assert daily["turnover"].iloc[0] == 1.0 and (daily["short_count"] == 0).all()
+
+
+@given(seed=st.integers(0, 10**6), kind=st.sampled_from(["quantile", "rank", "top_k"]))
+@settings(derandomize=True, deadline=None, max_examples=20)
+def test_net_and_short_weights_are_those_of_the_holdings(seed, kind):
+    panel, _, _, forecasts = random_case(seed, 5, 1)
+    scheme = Scheme(kind, quantiles=3, k=3)
+    daily, held = backtest(forecasts, panel, scheme), holdings(forecasts, panel, scheme=scheme)
+    assert held.span == range(3, ROWS - 4 + 1) and len(held.rows) == ROWS - 7
+    earning = held.weight * earned(panel, held.rows + 1, held.columns, 0.0)
+    np.testing.assert_allclose(earning.sum(axis=1), daily["gross"][1:], atol=1e-15)
+    np.testing.assert_allclose(held.weight.sum(axis=1), daily["net_weight"][1:], atol=1e-12)
+    np.testing.assert_allclose(np.maximum(-held.weight, 0).sum(axis=1), daily["short_weight"][1:], atol=1e-12)
+
+
+def test_trades_beyond_the_limit_are_cut_and_counted():
+    volume = np.full((ROWS, 4), 1e6)
+    volume[:, 3] = 1e5  # the firm that is bought
+    panel = make_panel(firms=4, scale=0.0).replace(dollar_volume=volume)
+    forecasts = make_forecasts(panel, [20, 21, 22], np.tile(np.arange(4.0), (3, 1)))
+    daily = backtest(forecasts, panel, Scheme(quantiles=4, participation=0.1, book=1e5))
+    # A tenth of 1e5 dollars a day is a tenth of the book; a tenth of 1e6 is all of it.
+    np.testing.assert_allclose(daily["turnover"], [1.1, 0.1, 0.1, 0.0])
+    np.testing.assert_allclose(daily["cut"], [0.9, 0.8, 0.7, 0.0])
+    assert daily["cut_count"].tolist() == [1, 1, 1, 0]
+    np.testing.assert_allclose(daily["net_weight"], [0, -0.9, -0.8, -0.7])
+
+
+def test_the_limit_is_the_mean_volume_of_21_rows_up_to_the_decision():
+    volume = np.full((ROWS, 4), np.nan)
+    volume[9:30, 3] = 210.0  # 21 rows up to row 29
+    volume[30:] = 1e9
+    volume[9, 3] = np.nan  # a row without volume counts as 0
+    panel = make_panel(firms=4).replace(dollar_volume=volume)
+    forecasts = make_forecasts(panel, [29], np.arange(4.0)[None])
+    daily = backtest(forecasts, panel, Scheme(quantiles=4, participation=0.5, book=1000.0), delay=1)
+    assert daily["turnover"].iloc[0] == pytest.approx(0.5 * 200 / 1000)
+    assert daily["cut"].iloc[0] == pytest.approx(2 - 0.1) and daily["cut_count"].iloc[0] == 2
+
+
+def test_a_limit_that_does_not_bind_changes_nothing():
+    panel, *_, forecasts = random_case(6, 5, 1)
+    free = backtest(forecasts, panel)
+    limited = Scheme(participation=0.01, book=1.0)
+    pd.testing.assert_frame_equal(
+        backtest(forecasts, panel.replace(dollar_volume=np.full(panel.shape, 1e6)), limited), free
+    )
+
+
+def test_limits_without_volumes_are_refused():
+    panel, *_, forecasts = random_case(0, 1, 1)
+    with pytest.raises(InputError, match="participation limits need panel.dollar_volume, found a panel without it"):
+        backtest(forecasts, panel, Scheme(participation=0.01, book=1e6))
+
+
+def test_given_weights_are_traded_in_place_of_the_schemes():
+    panel, decisions, score, forecasts = random_case(8, 5, 1)
+    weights = {"ridge": target_weights(forecasts, panel, scheme=Scheme("rank"))}
+    pd.testing.assert_frame_equal(
+        backtest(forecasts, panel, weights=weights), backtest(forecasts, panel, Scheme("rank"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"lasso": np.zeros((1, 1))}, "weights must be of the models ridge, found lasso"),
+        ({"ridge": np.zeros((1, 1))}, r"weights must be finite and of the forecasts' shape \(33, 12\), found \(1, 1\)"),
+        ({"ridge": np.full((33, 12), np.nan)}, "and 396 numbers that are not finite"),
+    ],
+)
+def test_wrong_weights_are_refused(weights, message):
+    panel, *_, forecasts = random_case(0, 1, 1)
+    with pytest.raises(InputError, match=message):
+        backtest(forecasts, panel, weights=weights)
+
+
+def test_holdings_of_several_models_need_a_name():
+    panel, decisions, score, one = random_case(1, 5, 1)
+    two = make_forecasts(panel, decisions, -score, 5, model="reversed")
+    both = Forecasts(pd.concat([one.table, two.table]), 5, 0, 0, 252)
+    with pytest.raises(InputError, match="model must be given, found forecasts of ridge, reversed"):
+        holdings(both, panel)
+    np.testing.assert_array_equal(holdings(both, panel, "reversed").weight, holdings(two, panel).weight)
 
 
 # -- summary -----------------------------------------------------------------
@@ -338,3 +459,13 @@ def test_a_missing_delisting_return_is_what_it_is_said_to_be_and_an_interruption
     daily = portfolio(forecasts, panel, quantiles=4, cost=0, missing_delisting_return=-0.3)
     np.testing.assert_allclose(daily["gross"].iloc[:4], [0, 0, -0.3, 0])
     assert (portfolio(forecasts, panel, quantiles=4, cost=0)["gross"] == 0).all()
+
+
+def test_figures_are_those_of_quantstats_and_ffn():
+    panel = waves.panel()
+    daily = backtest(waves.forecasts(panel), panel, Scheme(quantiles=4))
+    row = portfolio_summary(daily, 252).iloc[1]
+    # quantstats 0.0.86: sharpe, volatility, max_drawdown; ffn 1.4.1: calc_sharpe, calc_max_drawdown the same.
+    assert row["sharpe"] == pytest.approx(-5.275275940739219, rel=1e-9)
+    assert row["annual_volatility"] == pytest.approx(0.053081296585471324, rel=1e-9)
+    assert row["max_drawdown"] == pytest.approx(0.05256471035145582, rel=1e-9)

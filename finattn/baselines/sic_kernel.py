@@ -13,7 +13,7 @@ from finattn.features import rank
 from finattn.metrics import demeaned, mean_over_dates, rank_information_coefficient
 from finattn.panel import Panel
 
-_PAIRS = 4_000_000  # pairs of firms held at once
+_PAIRS = 4_000_000  # pairs of firms, or ranks, held at once
 
 
 class SICKernel:
@@ -48,7 +48,7 @@ class SICKernel:
         choices = list(itertools.product(self.windows, self.bandwidths))
         realised, valid_realised = train.realised, valid.realised
         averages, valid_averages = self._averages(train, choices), self._averages(valid, choices)
-        slopes = [_slope(average, realised) for average in averages]
+        slopes = [slope_on(average, realised) for average in averages]
         skill = []
         for slope, average in zip(slopes, valid_averages, strict=True):
             per_date = rank_information_coefficient(slope * average, valid_realised)
@@ -71,10 +71,14 @@ class SICKernel:
         windows = sorted({window for window, _ in choices})
         trailing = {window: trailing_returns(panel, rows, window) for window in windows}
         result = [np.empty((len(rows), panel.shape[1])) for _ in choices]
+        chunk, ranked = slice(0, 0), np.empty(0)
         for part, peers in self._peers(panel, rows):
-            places = _places(panel, rows[part]) if self.bandwidths != (None,) else None
+            if self.bandwidths != (None,) and part.stop > chunk.stop:  # ranks are made for many dates at once
+                chunk = slice(part.start, max(part.stop, part.start + 1 + _PAIRS // max(panel.features[0].size, 1)))
+                ranked = ranked_places(panel, rows[chunk])
+            places = ranked[part.start - chunk.start : part.stop - chunk.start]
             for bandwidth in dict.fromkeys(bandwidth for _, bandwidth in choices):
-                weights = peers if bandwidth is None or places is None else _gaussian(places, peers, bandwidth)
+                weights = peers if bandwidth is None else _gaussian(places, peers, bandwidth)
                 for average, (window, other) in zip(result, choices, strict=True):
                     if other == bandwidth:
                         average[part] = _fill(_weighted(weights, trailing[window][part]), here[part])
@@ -132,7 +136,7 @@ def trailing_returns(panel: Panel, rows: np.ndarray, window: int) -> np.ndarray:
     return growth - 1
 
 
-def _places(panel: Panel, rows: np.ndarray) -> np.ndarray:
+def ranked_places(panel: Panel, rows: np.ndarray) -> np.ndarray:
     """Return ranked characteristics (t, n, f), the middle where missing."""
     if not panel.features.shape[2]:
         raise InputError("the SIC kernel needs characteristics, found a panel without features")
@@ -164,7 +168,7 @@ def _fill(average: np.ndarray, here: np.ndarray) -> np.ndarray:
     return np.where(known, average, mean)
 
 
-def _slope(average: np.ndarray, realised: np.ndarray) -> float:
+def slope_on(average: np.ndarray, realised: np.ndarray) -> float:
     """Regress forward returns on the average, both in excess of their date's mean."""
     known = ~np.isnan(realised)
     x, y = demeaned(average, known), demeaned(realised, known)

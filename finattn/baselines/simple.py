@@ -1,10 +1,14 @@
-"""Forecasts that need no fitting."""
+"""Forecasts from a firm's own past returns, or from nothing."""
 
-from typing import Literal, Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from finattn.baselines.sic_kernel import slope_on, trailing_returns
 from finattn.blocks import Blocks, observed
+from finattn.errors import InputError
+from finattn.metrics import mean_over_dates, rank_information_coefficient
 
 
 class Zero:
@@ -37,3 +41,53 @@ class HistoricalMean:
         total = np.where(here, blocks.panel.returns[rows], 0.0).cumsum(axis=0)
         mean = total / np.maximum(here.cumsum(axis=0), 1)
         return np.where(blocks.observed, mean[blocks.positions] * blocks.target.horizon, np.nan)
+
+
+class Momentum:
+    """Slope × the firm's own compounded return over (t − k, t − skip]: momentum; reversal with a slope below zero.
+
+    The slope is fitted on training dates, both sides in excess of their date's mean; k and skip are chosen on
+    validation rank IC. Days not observed are left out.
+
+    Parameters
+    ----------
+    windows : values of k in rows, or pairs (skip, k) with 0 <= skip < k; (21, 252) leaves the last month out (Jegadeesh
+        and Titman 1993).
+
+    Raises
+    ------
+    InputError
+        For windows that are empty or without a row.
+
+    Examples
+    --------
+    >>> Momentum(windows=(5, (21, 252))).windows
+    ((0, 5), (21, 252))
+    """
+
+    units: Literal["score"] = "score"
+
+    def __init__(self, windows: Sequence[int | tuple[int, int]] = (1, 5, 21, 63, 252)) -> None:
+        self.windows = tuple((0, given) if isinstance(given, int) else tuple(given) for given in windows)
+        if not self.windows or any(len(pair) != 2 or not 0 <= pair[0] < pair[1] for pair in self.windows):
+            raise InputError(f"windows must be rows or pairs (skip, rows), 0 <= skip < rows, found {tuple(windows)}")
+        self.chosen: dict[str, Any] = {}
+
+    def fit(self, train: Blocks, valid: Blocks) -> Self:
+        """Fit each window's slope on training dates, and keep the best on validation dates."""
+        slopes = [slope_on(_own(train, *pair), train.realised) for pair in self.windows]
+        scores = [slope * _own(valid, *pair) for slope, pair in zip(slopes, self.windows, strict=True)]
+        skill = [mean_over_dates(rank_information_coefficient(score, valid.realised)) for score in scores]
+        best = int(np.argmax(skill))
+        self.choice, self.slope = self.windows[best], slopes[best]
+        skip, window = self.choice
+        self.chosen = {"window": window, "skip": skip, "slope": self.slope, "valid_rank_ic": skill[best]}
+        return self
+
+    def predict(self, blocks: Blocks) -> np.ndarray:
+        """Return scores (p, n), NaN where a firm is not observed."""
+        return np.where(blocks.observed, self.slope * _own(blocks, *self.choice), np.nan)
+
+
+def _own(blocks: Blocks, skip: int, window: int) -> np.ndarray:
+    return trailing_returns(blocks.panel, blocks.positions - skip, window - skip)

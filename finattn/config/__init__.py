@@ -4,7 +4,7 @@
 """
 
 from finattn.config.data import DataConfig, ReportsConfig, Source
-from finattn.config.evaluation import BASELINES, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
+from finattn.config.evaluation import BASELINES, OTHERS, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
 from finattn.config.model import AXES, Axis, ModelConfig, Normaliser, TrainingConfig
 from finattn.config.run import RunConfig
 from finattn.config.sec import SecConfig
@@ -15,6 +15,7 @@ from finattn.config.yahoo import YahooConfig
 __all__ = [
     "AXES",
     "BASELINES",
+    "OTHERS",
     "Axis",
     "BaselinesConfig",
     "DataConfig",

@@ -1,12 +1,14 @@
 """What is forecast and when, against which baselines, and what is made of it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from finattn.config.require import require, require_types
 
 BASELINES = ("zero", "historical_mean", "ridge", "sic_average", "sic_kernel")
+# Forecasters that a run has where it names them; the last two are trained as attention is.
+OTHERS = ("momentum", "elastic_net", "boosting", "kernel_regression", "look_up", "lstm")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class BaselinesConfig:
     ridge_strengths : penalties as multiples of the number of firm-dates; ridge_lookback : rows in its flat window.
     peer_windows : k of a peer's compounded return over (t - k, t]; bandwidths : of the Gaussian kernel, in units of
         characteristics ranked to [-1, 1]. minimum_peers : a SIC level with fewer gives way to the next coarser.
+    momentum_windows : k of a firm's own compounded return.
+    elastic_net_strengths : shares of the penalty at which all coefficients are zero; elastic_net_ratios : of its
+        absolute part.
+    boosting_rates, boosting_leaves : learning rates, and leaves of a tree.
     """
 
     ridge_strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -73,14 +79,19 @@ class BaselinesConfig:
     peer_windows: tuple[int, ...] = (1, 5, 21, 63)
     bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     minimum_peers: int = 2
+    momentum_windows: tuple[int, ...] = (1, 5, 21, 252)
+    elastic_net_strengths: tuple[float, ...] = (0.03, 0.3)
+    elastic_net_ratios: tuple[float, ...] = (0.1, 0.9)
+    boosting_rates: tuple[float, ...] = (0.03, 0.1)
+    boosting_leaves: tuple[int, ...] = (4, 16)
 
     def __post_init__(self) -> None:
         """Refuse empty and non-positive choices."""
         require_types(self, "baselines.")
-        for name in ("ridge_strengths", "peer_windows", "bandwidths"):
-            value = getattr(self, name)
-            proper = bool(value) and all(0 < choice < math.inf for choice in value)
-            require(f"baselines.{name}", value, proper, "not empty, all finite and above 0")
+        for item in fields(self):
+            if isinstance(value := getattr(self, item.name), tuple | list):
+                proper = bool(value) and all(0 < choice < math.inf for choice in value)
+                require(f"baselines.{item.name}", value, proper, "not empty, all finite and above 0")
         for name in ("ridge_lookback", "minimum_peers"):
             require(f"baselines.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finattn.config.data import DataConfig
-from finattn.config.evaluation import BASELINES, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
+from finattn.config.evaluation import BASELINES, OTHERS, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
 from finattn.config.model import Axis, ModelConfig, TrainingConfig
 from finattn.config.require import require, require_types
 
@@ -57,13 +57,13 @@ class RunConfig:
         require_types(self)
         plain = re.fullmatch(r"\w[\w.-]{0,99}", self.name)
         require("name", self.name, plain, "a plain folder name of letters, digits, _ . and -")
-        known = (*BASELINES, *self.attention)
+        known = (*BASELINES, *OTHERS, *self.attention)
         for name in self.forecasters:
             require("forecasters", name, name in known, f"among {', '.join(known)}")
         distinct = len(set(self.forecasters)) == len(self.forecasters) > 0
         require("forecasters", self.forecasters, distinct, "distinct and not empty")
         for name, axes in self.attention.items():
-            proper = bool(axes) and set(axes) <= {"time", "firm", "industry"} and name not in BASELINES
+            proper = bool(axes) and set(axes) <= {"time", "firm", "industry"} and name not in (*BASELINES, *OTHERS)
             expected = "a list of 'time', 'firm' and 'industry' under a name no baseline has"
             require(f"attention.{name}", axes, proper, expected)
             require("attention", name, name.isidentifier(), "named by letters, digits and underscores")

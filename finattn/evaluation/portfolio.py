@@ -1,73 +1,172 @@
-"""Forecasts to the daily returns of a long-short portfolio, before and after the cost of its trades."""
+"""Forecasts to the daily returns of a portfolio, before and after what its trades and its short positions cost."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from numpy.typing import NDArray
 
 from finattn.blocks import last_listed
+from finattn.config.require import require
 from finattn.errors import InputError
+from finattn.evaluation.performance import portfolio_summary
+from finattn.evaluation.weights import (
+    DEFAULT,
+    Scheme,
+    level_of,
+    one_model,
+    places,
+    quantile_weights,
+    target_weights,
+)
 from finattn.forecasts import Forecasts
-from finattn.metrics import constant
 from finattn.panel import Panel
 
-__all__ = ["portfolio", "portfolio_summary", "quantile_weights"]
+__all__ = [
+    "COLUMNS",
+    "Holdings",
+    "backtest",
+    "earned",
+    "holdings",
+    "portfolio",
+    "portfolio_summary",
+    "quantile_weights",
+]
 
 Floats = NDArray[np.float64]
 
+COLUMNS = (
+    "date", "model", "delay", "gross", "net", "turnover", "long_count", "short_count", "net_weight", "short_weight",
+    "cut", "cut_count",
+)  # fmt: skip
+_VOLUME_ROWS = 21
 # Tranches that offset each other leave a net weight of rounding noise, which is no position.
 _NOISE = 1e-12
 
 
+class Holdings(NamedTuple):
+    """What a book holds after each trade, net of its tranches."""
+
+    rows: NDArray[np.intp]
+    """[t] rows of the panel at which it was traded."""
+    columns: NDArray[np.intp]
+    """[n] columns of the panel."""
+    weight: Floats
+    """[t n] shares of the book's value."""
+    span: range
+    """Rows of the panel that `backtest` accounts for."""
+
+
 class _Day(NamedTuple):
-    """What one row of the panel brought."""
+    """What one row of the panel brought; counts and weights are of what was held while its return was earned."""
 
     gross: float
     turnover: float
     long_count: int
     short_count: int
+    net_weight: float
+    short_weight: float
+    cut: float
+    cut_count: int
 
 
-def quantile_weights(score: ArrayLike, quantiles: int) -> Floats:
-    """Weights of a portfolio long the top and short the bottom quantile, equal-weighted, date by date.
+class _Plan(NamedTuple):
+    """What will be traded where."""
 
-    Each side holds k = floor(firms / quantiles) places of weight 1/k. Firms that tie at the edge of a side share the
-    places that are left equally, so the order of firms never decides; a firm that ties at both edges holds the
-    difference. With fewer firms than `quantiles`, or a constant cross-section, there is no position.
+    columns: NDArray[np.intp]
+    span: range
+    orders: dict[int, tuple[Floats, Floats | float]]
+    """By row: the weights [n] that a tranche should have, and the largest trade [n]."""
+    tranches: int
+
+
+def backtest(
+    forecasts: Forecasts,
+    panel: Panel,
+    scheme: Scheme = DEFAULT,
+    delay: int = 0,
+    missing_delisting_return: float = 0.0,
+    weights: Mapping[str, Floats] | None = None,
+) -> pd.DataFrame:
+    """Trade every model's forecasts and account for them row by row of the panel.
+
+    - *Target.* At each decision date the weights of the scheme (seeds averaged): for long-short kinds 100% of capital
+      long and 100% short, the capital itself being cash that earns nothing; for "top_k" 100% long.
+    - *Timing.* The trade is done at the close of the decision's row + `delay`: the first return it earns is that of the
+      next row. A firm that is no longer listed by then is not traded; its weight stays in cash.
+    - *Tranches.* A horizon of h decision periods (horizon over the median number of rows between decisions, rounded, at
+      least 1) is held as h tranches of 1/h of the book; each decision renews the oldest. The first h decisions
+      build the book up.
+    - *Between trades* positions drift: weights are shares of the book's value before costs. A missing return counts as
+      0. In the first row in which a firm is not listed it earns that row's return, if there is one (else, if it never
+      comes back, `missing_delisting_return`), and becomes cash without a trade.
+    - *Limits.* With `scheme.participation` a firm's trade of a day is at most that share of its mean dollar volume over
+      the 21 rows up to the decision (a row without one counts as 0) over `scheme.book`. The rest is cut, not traded
+      later, until the tranche is renewed; long and short sides may then differ.
+    - *Costs.* `turnover` is the sum over firms and tranches of |traded weight|, both sides: setting up a long-short
+      book is 2, replacing it 4. net = gross - cost * turnover - short_fee / periods_per_year * short_weight.
+    - A book that loses all it has stays in cash from then on; that row's gross is -1, not less.
+    - The table begins with the row of the first trade and ends one decision period after the last (or with the panel);
+      nothing is sold at the end.
 
     Parameters
     ----------
-    score : array [t n]
-        NaN = absent.
-    quantiles : int
-        At least 2.
+    forecasts : Forecasts
+    panel : Panel
+        Holds all the forecasts' dates and firms. Its `returns` and `listed` are used, and what the scheme needs.
+    scheme : Scheme
+    delay : int
+        Rows between decision and trade.
+    missing_delisting_return : float
+        Stands in where a firm leaves the list without a return, as in the target; 0 is the kindest there is.
+    weights : mapping of arrays [t n], optional
+        Weights of some models in place of the scheme's, on the axes of `forecasts.wide`, such as `target_weights` and
+        `prior.optimised` return.
 
     Returns
     -------
-    array [t n]
-        Long weights sum to at most 1, short ones to at least -1, all to 0.
+    DataFrame
+        With `COLUMNS`: date, model, delay, gross, net (simple returns of the row, fractions of the book), turnover,
+        long_count, short_count, net_weight and short_weight (firms, sum of weights and of those below 0, as held
+        net of tranches while the row's return was earned), cut and cut_count (traded weight that was cut, and
+        the firms whose trade was).
 
     Raises
     ------
     InputError
-        `quantiles` is below 2.
+        A date or firm is not in the panel, it lacks what the scheme needs, the delay is negative, or `weights` are of
+        another shape, not finite or of an unknown model.
 
     Examples
     --------
-    >>> quantile_weights([[1, 2, 3, 4], [1, 2, 4, 4]], 4)
-    array([[-1. ,  0. ,  0. ,  1. ],
-           [-1. ,  0. ,  0.5,  0.5]])
+    >>> panel = Panel(dates=["2020-01-02", "2020-01-03"], firms=["A", "B"], returns=[[0.01, 0.0], [-0.02, 0.03]])
+    >>> table = pd.DataFrame({
+    ...     "date": panel.dates[[0, 0]].astype("datetime64[s]"), "firm": panel.firms.astype(object), "model": "ridge",
+    ...     "fold": 0, "seed": 0, "score": [1.0, 2.0], "prediction": 0.0, "realised": [-0.02, 0.03]})
+    >>> forecasts = Forecasts(table, horizon=1, delay=0, overlap=0, periods_per_year=252)
+    >>> backtest(forecasts, panel, Scheme("top_k", k=1))[["date", "gross", "net", "turnover", "net_weight"]]
+            date  gross    net  turnover  net_weight
+    0 2020-01-02   0.00 -0.001       1.0         0.0
+    1 2020-01-03   0.03  0.030       0.0         1.0
     """
-    if quantiles < 2:
-        raise InputError(f"quantiles: expected at least 2, found {quantiles}")
-    score = np.asarray(score, np.float64)
-    places = np.count_nonzero(~np.isnan(score), axis=1) // quantiles
-    places[constant(score)] = 0
-    return _side(score, places) - _side(-score, places)
+    given = dict(weights or {})
+    if unknown := sorted(set(given) - set(forecasts.models)):
+        raise InputError(f"weights must be of the models {', '.join(forecasts.models)}, found {', '.join(unknown)}")
+    tables = []
+    for model in forecasts.models:
+        plan = _plan(forecasts, panel, model, scheme, delay, given.get(model))
+        days = [day for day, _ in _account(panel, plan, missing_delisting_return)]
+        table = pd.DataFrame(days, columns=list(_Day._fields))
+        table.insert(0, "date", panel.dates[plan.span.start : plan.span.stop].astype("datetime64[ms]"))
+        table.insert(1, "model", model)
+        table.insert(2, "delay", delay)
+        tables.append(table)
+    daily = pd.concat(tables, ignore_index=True)
+    net = daily["gross"] - scheme.cost * daily["turnover"]
+    daily.insert(4, "net", net - scheme.short_fee / panel.periods_per_year * daily["short_weight"])
+    return daily
 
 
 def portfolio(
@@ -78,43 +177,20 @@ def portfolio(
     delay: int = 0,
     missing_delisting_return: float = 0.0,
 ) -> pd.DataFrame:
-    """Trade every model's forecasts and account for them row by row of the panel.
-
-    - *Target.* At each decision date `quantile_weights` of the scores (seeds averaged): 100% of capital long and 100%
-      short; the capital itself is cash that earns nothing.
-    - *Timing.* The trade is done at the close of the decision's row + `delay`: the first return it earns is that of the
-      next row. A firm that is no longer listed by then is not traded; its weight stays in cash.
-    - *Tranches.* A horizon of h decision periods (horizon over the median number of rows between decisions, rounded, at
-      least 1) is held as h tranches of 1/h of the book; each decision renews the oldest. The first h decisions
-      build the book up.
-    - *Between trades* positions drift: weights are shares of the book's value before costs. A missing return counts as
-      0. In the first row in which a firm is not listed it earns that row's return, if there is one (else, if it never
-      comes back, `missing_delisting_return`), and becomes cash without a trade.
-    - *Costs.* `turnover` is the sum over firms and tranches of |traded weight|, both sides: setting up the whole
-      book is 2, replacing it 4. net = gross - cost * turnover, in the row of the trade.
-    - A book that loses all it has stays in cash from then on; that row's gross is -1, not less.
-    - The table begins with the row of the first trade and ends one decision period after the last (or with the panel);
-      nothing is sold at the end.
+    """Trade the outer quantiles of every model's forecasts, equal-weighted: `backtest` of the plainest scheme.
 
     Parameters
     ----------
-    forecasts : Forecasts
-    panel : Panel
-        Holds all the forecasts' dates and firms; only its `returns` and `listed` are used.
+    forecasts, panel, delay, missing_delisting_return : see `backtest`.
     quantiles : int
         Number of quantiles of which the outer two are held.
     cost : float
         Cost of trading one unit of value, one way, as a fraction (0.001 = 10 basis points).
-    delay : int
-        Rows between decision and trade.
-    missing_delisting_return : float
-        Stands in where a firm leaves the list without a return, as in the target; 0 is the kindest there is.
 
     Returns
     -------
     DataFrame
-        date, model, delay, gross, net (simple returns of the row, fractions of the book), turnover, long_count and
-        short_count (firms held, net of tranches, while the row's return was earned).
+        The first eight of `COLUMNS`: date, model, delay, gross, net, turnover, long_count, short_count.
 
     Raises
     ------
@@ -133,155 +209,140 @@ def portfolio(
     0 2020-01-02   0.00 -0.002       2.0
     1 2020-01-03   0.05  0.050       0.0
     """
-    if not 0 <= cost < math.inf or delay < 0:
-        raise InputError(f"expected a cost and a delay of at least 0, found cost {cost} and delay {delay}")
-    tables = [_trade(forecasts, panel, model, quantiles, delay, missing_delisting_return) for model in forecasts.models]
-    daily = pd.concat(tables, ignore_index=True)
-    daily.insert(4, "net", daily["gross"] - cost * daily["turnover"])
-    return daily
+    scheme = Scheme(quantiles=quantiles, cost=cost)
+    return backtest(forecasts, panel, scheme, delay, missing_delisting_return)[list(COLUMNS[:8])]
 
 
-def portfolio_summary(daily: pd.DataFrame, periods_per_year: float) -> pd.DataFrame:
-    """Summarise daily returns by model and delay, before and after costs.
-
-    The Sharpe ratio is that of the portfolio's own return (it finances itself, so nothing is subtracted), annualised by
-    the root of `periods_per_year`. Its standard error is Mertens' (2002), which is Lo's (2002) for independent returns
-    with skewness g3 and kurtosis g4 let in: with SR per row, sqrt((1 + SR^2 / 2 - g3 SR + (g4 - 3) SR^2 / 4) / T),
-    annualised alike. It does not cover autocorrelation.
+def holdings(
+    forecasts: Forecasts,
+    panel: Panel,
+    model: str | None = None,
+    scheme: Scheme = DEFAULT,
+    delay: int = 0,
+    missing_delisting_return: float = 0.0,
+    weights: Floats | None = None,
+) -> Holdings:
+    """Return what a model's book of `backtest` holds after each of its trades.
 
     Parameters
     ----------
-    daily : DataFrame
-        As `portfolio` returns it; several delays may be stacked.
-    periods_per_year : float
-        Rows of the panel in a year.
+    model : may be left out where there is only one.
+    weights : array [t n], optional
+        In place of the scheme's, on the axes of `forecasts.wide`.
+    forecasts, panel, scheme, delay, missing_delisting_return : see `backtest`.
 
     Returns
     -------
-    DataFrame
-        model, delay, side (gross or net), annual_return (mean times rows a year, not compounded), annual_volatility,
-        sharpe, sharpe_se, lower, upper (95%, normal), turnover_per_year, max_drawdown (largest fall of the compounded
-        value from its highest, as a fraction >= 0), days. Sharpe ratios are NaN where nothing varied.
+    Holdings
+
+    Raises
+    ------
+    InputError
+        As `backtest`.
+    """
+    plan = _plan(forecasts, panel, one_model(forecasts, model), scheme, delay, weights)
+    days = zip(plan.span, _account(panel, plan, missing_delisting_return), strict=True)
+    after = {row: held for row, (_, held) in days if row in plan.orders}
+    weight = np.array(list(after.values())).reshape(len(after), len(plan.columns))
+    return Holdings(np.array(list(after), np.intp), plan.columns, weight, plan.span)
+
+
+def earned(panel: Panel, rows: NDArray[np.intp], columns: NDArray[np.intp], missing_delisting_return: float) -> Floats:
+    """Return what a holder of each firm earns in each row [t n]: its return, 0 where there is none.
+
+    A firm that leaves the list for good without a return earns `missing_delisting_return` in the first row in which it
+    is not listed. What stands in later rows is no holder's: there it is cash.
 
     Examples
     --------
-    >>> daily = pd.DataFrame({"date": pd.date_range("2020-01-01", periods=2), "model": "ridge", "delay": 0,
-    ...                       "gross": [0.02, -0.01], "net": [0.01, -0.01], "turnover": [2.0, 0.0]})
-    >>> portfolio_summary(daily, 252)[["side", "annual_return", "max_drawdown", "days"]]
-        side  annual_return  max_drawdown  days
-    0  gross           1.26          0.01     2
-    1    net           0.00          0.01     2
+    >>> panel = Panel(["2020-01-02", "2020-01-03"], ["A"], [[0.1], [float("nan")]], listed=[[True], [False]])
+    >>> earned(panel, np.arange(2), np.arange(1), -0.3).ravel().tolist()
+    [0.1, -0.3]
     """
-    rows = [
-        {"model": model, "delay": delay, "side": side}
-        | _performance(group[side].to_numpy(), group["turnover"].to_numpy(), periods_per_year)
-        for (model, delay), group in daily.groupby(["model", "delay"], sort=False)
-        for side in ("gross", "net")
-    ]
-    return pd.DataFrame(rows)
+    last = last_listed(panel)[columns]
+    return np.concatenate([_earned(panel, int(row), columns, last, missing_delisting_return)[None] for row in rows])
 
 
-def _trade(
-    forecasts: Forecasts, panel: Panel, model: str, quantiles: int, delay: int, missing_delisting_return: float
-) -> pd.DataFrame:
-    """Return one model's daily table, without costs."""
+def _earned(panel: Panel, row: int, columns: NDArray[np.intp], last: NDArray[np.intp], missing: float) -> Floats:
+    returns = panel.returns[row, columns]
+    return np.where(np.isfinite(returns), returns, np.where(row == last + 1, missing, 0.0))
+
+
+def _plan(forecasts: Forecasts, panel: Panel, model: str, scheme: Scheme, delay: int, weights: Floats | None) -> _Plan:
+    """Lay out a model's trades."""
+    require("delay", delay, delay >= 0, "at least 0")
     wide = forecasts.wide(model)
+    if weights is None:
+        weights = target_weights(forecasts, panel, model, scheme)
+    elif weights.shape != wide.score.shape or not np.isfinite(weights).all():
+        raise InputError(
+            f"weights must be finite and of the forecasts' shape {wide.score.shape}, found {weights.shape}"
+            + f" and {np.count_nonzero(~np.isfinite(weights))} numbers that are not finite"
+        )
     decided = ~np.isnan(wide.score).all(axis=1)
-    rows = _positions(wide.dates[decided], panel.dates, "date")
-    columns = _positions(wide.firms, panel.firms, "firm")
+    rows, columns = places(wide, panel)
+    rows = rows[decided]
     period = _period(rows)
     tranches = max(1, round(forecasts.horizon / period))
-    target = quantile_weights(wide.score[decided], quantiles) / tranches
     span = range(rows[0] + delay, min(rows[-1] + delay + period + 1, len(panel.dates)))
-    trades = {int(row) + delay: weights for row, weights in zip(rows, target, strict=True)}
-    days = list(_account(panel, columns, span, trades, tranches, missing_delisting_return))
-    table = pd.DataFrame(days, columns=list(_Day._fields))
-    table.insert(0, "date", panel.dates[span.start : span.stop].astype("datetime64[ms]"))
-    table.insert(1, "model", model)
-    table.insert(2, "delay", delay)
-    return table
+    targets, limits = weights[decided] / tranches, _limits(panel, rows, columns, scheme)
+    trades = zip(rows, targets, limits, strict=True)
+    return _Plan(columns, span, {int(row) + delay: (target, limit) for row, target, limit in trades}, tranches)
 
 
-def _account(
-    panel: Panel,
-    columns: NDArray[np.intp],
-    span: range,
-    trades: dict[int, Floats],
-    tranches: int,
-    missing_delisting_return: float,
-) -> Iterator[_Day]:
-    """Go through the rows: earn, let delisted firms become cash, then trade. Sees a row's data when it gets there."""
-    last = last_listed(panel)[columns]
-    book = np.zeros((tranches, len(columns)))  # shares of the book's value [tranche n]
-    done, ruined = 0, False
-    for row in span:
-        listed = panel.listed[row, columns]
-        net = book.sum(axis=0)
-        returns = panel.returns[row, columns]
-        earned = np.where(np.isfinite(returns), returns, np.where(row == last + 1, missing_delisting_return, 0.0))
-        gross = max(float(net @ earned), -1.0)
+def _limits(
+    panel: Panel, rows: NDArray[np.intp], columns: NDArray[np.intp], scheme: Scheme
+) -> Iterator[Floats | float]:
+    """Yield the largest trade of each firm [n] at each decision, a share of the book."""
+    if scheme.participation is None or scheme.book is None:
+        yield from [math.inf] * len(rows)
+        return
+    volume = level_of(panel, "dollar_volume", "participation limits")
+    for row in rows:
+        recent = volume[max(0, row - _VOLUME_ROWS + 1) : row + 1, columns]
+        yield scheme.participation * np.nansum(recent, axis=0) / len(recent) / scheme.book
+
+
+def _account(panel: Panel, plan: _Plan, missing_delisting_return: float) -> Iterator[tuple[_Day, Floats]]:
+    """Go through the rows: earn, let delisted firms become cash, then trade; yield also what is held after it [n].
+
+    Sees a row's data when it gets there.
+    """
+    last = last_listed(panel)[plan.columns]
+    book = np.zeros((plan.tranches, len(plan.columns)))  # shares of the book's value [tranche n]
+    net, done, ruined = book.sum(axis=0), 0, False
+    for row in plan.span:
+        listed = panel.listed[row, plan.columns]
+        growth = _earned(panel, row, plan.columns, last, missing_delisting_return)
+        gross = max(float(net @ growth), -1.0)
         ruined |= gross == -1.0
-        book *= 0.0 if ruined else (1.0 + earned) / (1.0 + gross)
+        book *= 0.0 if ruined else (1.0 + growth) / (1.0 + gross)
         book[:, ~listed] = 0.0
-        turnover = 0.0
-        if row in trades and not ruined:
-            wanted = np.where(listed, trades[row], 0.0)
-            turnover = float(np.abs(wanted - book[done % tranches]).sum())
-            book[done % tranches] = wanted
+        traded, cut = np.zeros(0), np.zeros(0)
+        if row in plan.orders and not ruined:
+            traded, cut = _renew(book[done % plan.tranches], listed, *plan.orders[row])
             done += 1
-        yield _Day(gross, turnover, int((net > _NOISE).sum()), int((net < -_NOISE).sum()))
+        before, net = net, book.sum(axis=0)
+        yield _day(gross, before, traded, cut), net
 
 
-def _side(score: Floats, places: NDArray[np.intp]) -> Floats:
-    """Weights [t n] of the firms with the highest scores: `places` of equal weight, ties at the edge sharing."""
-    present = ~np.isnan(score)
-    last = present.sum(axis=1) - places
-    edge = np.take_along_axis(np.sort(score, axis=1), np.minimum(last, score.shape[1] - 1)[:, None], axis=1)
-    above, tied = score > edge, score == edge
-    left = places - above.sum(axis=1)
-    share = left / np.maximum(tied.sum(axis=1), 1)
-    weights = above + tied * share[:, None]
-    return np.where(places[:, None] > 0, weights / np.maximum(places, 1)[:, None], 0.0)
+def _renew(held: Floats, listed: NDArray[np.bool_], target: Floats, limit: Floats | float) -> tuple[Floats, Floats]:
+    """Bring a tranche [n] to its target as far as the limits let it, in place; return what was traded and what cut."""
+    wanted = np.where(listed, target, 0.0)
+    trade = wanted - held
+    possible = np.clip(trade, -limit, limit)
+    held[:] = np.where(possible == trade, wanted, held + possible)
+    return np.abs(possible), np.abs(trade - possible)
 
 
-def _positions(wanted: NDArray, known: NDArray, what: str) -> NDArray[np.intp]:
-    """Find labels among the panel's."""
-    order = np.argsort(known)
-    found = np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)
-    positions = order[found]
-    absent = known[positions] != wanted
-    if absent.any():
-        first, count = wanted[absent][0], absent.sum()
-        raise InputError(f"expected every {what} of the forecasts in the panel, found {count} that are not: {first}")
-    return positions
+def _day(gross: float, held: Floats, traded: Floats, cut: Floats) -> _Day:
+    """Sum up a row in which `held` [n] earned."""
+    long, short = held > _NOISE, held < -_NOISE
+    weights = float(held.sum()), float(np.abs(held[short]).sum())
+    counts = int(long.sum()), int(short.sum())
+    return _Day(gross, float(traded.sum()), *counts, *weights, float(cut.sum()), int((cut > _NOISE).sum()))
 
 
 def _period(rows: NDArray[np.intp]) -> int:
     """Median number of panel rows between decisions; 1 for a single decision."""
     return max(1, round(float(np.median(np.diff(rows))))) if len(rows) > 1 else 1
-
-
-def _performance(returns: Floats, turnover: Floats, periods_per_year: float) -> dict[str, float]:
-    """Return the figures of one column of daily returns."""
-    deviation = returns.std(ddof=1) if len(returns) > 1 else 0.0
-    sharpe, error = _sharpe(returns) if deviation > 0 else (math.nan, math.nan)
-    value = np.concatenate([[1.0], np.cumprod(1 + returns)])
-    year = math.sqrt(periods_per_year)
-    return {
-        "annual_return": returns.mean() * periods_per_year,
-        "annual_volatility": deviation * year,
-        "sharpe": sharpe * year,
-        "sharpe_se": error * year,
-        "lower": (sharpe + stats.norm.ppf(0.025) * error) * year,
-        "upper": (sharpe + stats.norm.ppf(0.975) * error) * year,
-        "turnover_per_year": turnover.mean() * periods_per_year,
-        "max_drawdown": float((1 - value / np.maximum.accumulate(value)).max()),
-        "days": len(returns),
-    }
-
-
-def _sharpe(returns: Floats) -> tuple[float, float]:
-    """Sharpe ratio per row and its standard error (Mertens 2002)."""
-    ratio = float(returns.mean() / returns.std(ddof=1))
-    variance = 1 + ratio**2 / 2 - stats.skew(returns) * ratio + stats.kurtosis(returns) * ratio**2 / 4
-    return ratio, math.sqrt(variance / len(returns))

@@ -69,7 +69,9 @@ class Scheme:
         for name in ("cost", "short_fee"):
             require(name, getattr(self, name), 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
         given = self.participation is not None and self.book is not None
-        require("participation", self.participation, given or self.participation is self.book, "given together with book")
+        require(
+            "participation", self.participation, given or self.participation is self.book, "given together with book"
+        )
         for name in ("participation", "book") if given else ():
             require(name, getattr(self, name), 0 < getattr(self, name) < math.inf, "above 0 and finite")
 

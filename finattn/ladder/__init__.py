@@ -1,6 +1,6 @@
 """The honest ladder: rungs tuned with one budget, each set against the one below, and what luck alone would give."""
 
-from finattn.ladder.climb import Climbed, Once, climb
+from finattn.ladder.climbing import Climbed, Once, climb
 from finattn.ladder.rungs import LadderRung, standard
 from finattn.ladder.table import PRIMARY, QUESTIONS, Question, answers, ladder_table, sentences
 

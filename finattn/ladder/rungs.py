@@ -1,15 +1,26 @@
 """The rungs of the ladder: what each adds, which it is compared with, and what it may be tuned over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
-from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
+from finattn.baselines import (
+    Boosting,
+    ElasticNet,
+    HistoricalMean,
+    KernelRegression,
+    Momentum,
+    Ridge,
+    SICKernel,
+    Zero,
+)
 from finattn.config import Axis, RunConfig
 from finattn.config.require import require
 from finattn.experiment import Forecaster
 
 MOST_TRIALS = 4
+_FLAT = 100.0  # bandwidth, in units of characteristics ranked to [-1, 1]
 Settings = Mapping[str, Any]
 Base = Callable[[str, int], Forecaster]
 """Gives the forecaster of a rung further down, as it was tuned, for a seed."""
@@ -64,23 +75,44 @@ def standard(config: RunConfig | None = None, bases: bool = True) -> tuple[Ladde
     Examples
     --------
     >>> [rung.name for rung in standard()][:4], len(standard()[3].trials)
-    (['zero', 'historical_mean', 'ridge', 'sic_average'], 4)
+    (['zero', 'historical_mean', 'momentum', 'ridge'], 4)
     """
     config = config or RunConfig()
-    return (*_plain(config), _look_up(config), *_attention(config, bases))
+    return (*_plain(config), _look_up(config), _lstm(config), *_attention(config, bases))
 
 
 def _plain(config: RunConfig) -> tuple[LadderRung, ...]:
     chosen = config.baselines
-    windows = ((1, 10), (1, 2), (5, 2), (21, 2))  # with at least ten peers the code's level is mostly a coarse one
+    # With ten peers at least the level is mostly two digits. The flat kernel is the plain average, so that the rung
+    # holds the one below; narrow ones are for codes whose firms differ.
+    windows = ((1, 10), (1, 2), (5, 10), (21, 10))
     peers = tuple({"window": window, "minimum_peers": least} for window, least in windows)
+    bandwidths = (_FLAT, 1.0, _FLAT, 2.0)
+    kernels = tuple(trial | {"bandwidth": width} for trial, width in zip(peers, bandwidths, strict=True))
     return (
         LadderRung("zero", "nothing", None, lambda settings, seed, base: Zero()),
         LadderRung("historical_mean", "a firm's own mean", "zero", lambda settings, seed, base: HistoricalMean()),
         LadderRung(
-            "ridge", "own returns and characteristics, linearly", "historical_mean",
+            "momentum", "a firm's own trailing return", "zero",
+            lambda settings, seed, base: Momentum((settings["window"],)),
+            tuple({"window": window} for window in chosen.momentum_windows[:MOST_TRIALS]),
+        ),
+        LadderRung(
+            "ridge", "returns and characteristics, linearly", "momentum",
             lambda settings, seed, base: Ridge((settings["strength"],), chosen.ridge_lookback),
             tuple({"strength": strength} for strength in (0.01, 0.1, 1.0, 10.0)),
+        ),
+        LadderRung(
+            "elastic_net", "some of them left out", "ridge",
+            lambda settings, seed, base: ElasticNet(
+                (settings["strength"],), (settings["ratio"],), chosen.ridge_lookback
+            ),
+            _grid(strength=chosen.elastic_net_strengths, ratio=chosen.elastic_net_ratios),
+        ),
+        LadderRung(
+            "boosting", "curves and interactions", "ridge",
+            lambda settings, seed, base: Boosting((settings["rate"],), (settings["leaves"],), seed=seed),
+            _grid(rate=chosen.boosting_rates, leaves=chosen.boosting_leaves), seeded=True,
         ),
         LadderRung(
             "sic_average", "returns of firms with the same code", "zero",
@@ -92,9 +124,19 @@ def _plain(config: RunConfig) -> tuple[LadderRung, ...]:
             lambda settings, seed, base: SICKernel(
                 (settings["window"],), (settings["bandwidth"],), settings["minimum_peers"]
             ),
-            tuple(trial | {"bandwidth": 1.0 if trial["minimum_peers"] > 2 else 0.5} for trial in peers),
+            kernels,
+        ),
+        LadderRung(
+            "kernel_regression", "a bandwidth per characteristic, in place of codes", "sic_kernel",
+            lambda settings, seed, base: KernelRegression((settings["window"],), seed=seed),
+            tuple({"window": window} for window in chosen.peer_windows[:MOST_TRIALS]), seeded=True,
         ),
     )  # fmt: skip
+
+
+def _grid(**choices: Sequence[Any]) -> tuple[Settings, ...]:
+    """Return the combinations of settings, as many as the budget has."""
+    return tuple(dict(zip(choices, values, strict=True)) for values in product(*choices.values()))[:MOST_TRIALS]
 
 
 def _look_up(config: RunConfig) -> LadderRung:
@@ -107,8 +149,20 @@ def _look_up(config: RunConfig) -> LadderRung:
 
     sizes = ((8, 5e-3), (16, 1e-2))
     trials = [{"rank": rank, "learning_rate": rate, "slope": slope} for slope in (0.1, -0.1) for rank, rate in sizes]
-    adds = "peers that are learned, with a direction, in place of codes"
-    return LadderRung("look_up", adds, "sic_kernel", make, tuple(trials), seeded=True)
+    adds = "a direction: what a firm looks for and how it presents itself"
+    return LadderRung("look_up", adds, "kernel_regression", make, tuple(trials), seeded=True)
+
+
+def _lstm(config: RunConfig) -> LadderRung:
+    def make(settings: Settings, seed: int, base: Base) -> Forecaster:
+        from finattn.recurrent import RecurrentForecaster
+
+        sizes = replace(config.model, dropout=settings["dropout"], lookback=settings["lookback"])
+        return RecurrentForecaster(sizes, config.training, seed)
+
+    lookbacks = (min(20, config.model.lookback), config.model.lookback)
+    trials = _grid(dropout=(0.1, 0.3), lookback=tuple(dict.fromkeys(lookbacks)))
+    return LadderRung("lstm", "a memory of past days", "ridge", make, trials, seeded=True)
 
 
 def _attention(config: RunConfig, bases: bool) -> tuple[LadderRung, ...]:

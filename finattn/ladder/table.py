@@ -31,10 +31,12 @@ class Question(NamedTuple):
 
 QUESTIONS = (
     Question("Do learned peers beat SIC peers?", "firm", "sic_kernel"),
-    Question("Does learning whom to ask beat a kernel within the code?", "look_up", "sic_kernel"),
+    Question("Does a learned look-up beat a kernel within the code?", "look_up", "sic_kernel"),
+    Question("Does direction add to likeness?", "look_up", "kernel_regression"),
     Question("Do peers of peers add to peers?", "stacked", "firm"),
     Question("Does attention along time beat ridge?", "time", "ridge"),
     Question("Does attention along both axes beat ridge?", "both", "ridge"),
+    Question("Does attention along both axes beat boosting?", "both", "boosting"),
 )
 
 
@@ -112,7 +114,7 @@ def sentences(
     --------
     >>> from finattn.evaluation import Estimate
     >>> gain = Estimate(0.01, 0.02, 0.5, 0.6, -0.03, 0.05, -0.03, 0.05, 100, 0)
-    >>> sentences([(QUESTIONS[3], Comparison("time", "ridge", "rank_ic", gain, 0.3, False))])[0]
+    >>> sentences([(QUESTIONS[4], Comparison("time", "ridge", "rank_ic", gain, 0.3, False))])[0]
     'Does attention along time beat ridge? Not beyond luck: rank IC 0.010 ± 0.020 higher than ridge, one-sided p = 0.3.'
     """
     return tuple(_sentence(question, answer, sharpe or {}) for question, answer in found)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from finattn import evaluation, looks, plots
-from finattn.config import BASELINES, RunConfig
+from finattn.config import BASELINES, OTHERS, RunConfig
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
@@ -52,7 +52,7 @@ class Run:
     @property
     def attention(self) -> list[str]:
         """The attention models that were run: all that are not baselines."""
-        return [model for model in self.forecasts.models if model not in BASELINES]
+        return [model for model in self.forecasts.models if model not in (*BASELINES, *OTHERS)]
 
 
 def write(run: str | Path) -> Path:

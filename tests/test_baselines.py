@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import linear_model
 
 from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero, sic_kernel
-from finattn.baselines.sic_kernel import _slope, peer_matrix, trailing_returns
+from finattn.baselines.sic_kernel import slope_on, peer_matrix, trailing_returns
 from finattn.baselines.tabular import Tabular, flat_window
 from finattn.blocks import Block, Blocks, Scaling, observed
 from finattn.config import TargetConfig
@@ -282,8 +282,8 @@ def test_a_slope_fits_forward_returns_on_averages_within_dates(panel):
 
 def test_the_slope_by_hand():
     average, realised = np.array([[1.0, 2.0, 3.0], [0.0, 9.0, 2.0]]), np.array([[0.2, 0.4, 0.6], [0.1, np.nan, 0.5]])
-    assert _slope(average, realised) == pytest.approx((0.4 + 0.4) / (2 + 2))
-    assert _slope(np.ones((2, 3)), realised) == 0
+    assert slope_on(average, realised) == pytest.approx((0.4 + 0.4) / (2 + 2))
+    assert slope_on(np.ones((2, 3)), realised) == 0
 
 
 def test_window_and_bandwidth_are_chosen_by_the_validation_rank_ic(panel):
@@ -362,7 +362,7 @@ def test_the_sic_kernel_is_attention_with_fixed_characteristics_as_keys(panel, w
     kernel = SICKernel((window,), (bandwidth,), minimum_peers=2)
     blocks = Blocks(panel, rows, Scaling.fit(panel, rows), TargetConfig())
     kernel.choice, kernel.slope = (window, bandwidth), -0.7
-    here, places = observed(panel, rows), sic_kernel._places(panel, rows)
+    here, places = observed(panel, rows), sic_kernel.ranked_places(panel, rows)
     levels = [industry_levels(panel.industry[row], "sic") for row in rows]
     peers = np.stack([sic_kernel.peer_matrix(*pair, 2) for pair in zip(levels, here, strict=True)])
     lagged = sic_kernel.trailing_returns(panel, rows, window)

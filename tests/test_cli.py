@@ -17,6 +17,7 @@ import yaml
 from conftest import make_panel
 
 from finattn import cli, pipeline
+from finattn.cli import arguments as command_line
 from finattn.config import RunConfig
 from finattn.config_file import read_yaml
 from finattn.data import Design, simulate
@@ -131,7 +132,7 @@ def test_a_run_killed_before_its_first_file_goes_on(work):
 
 def test_an_empty_configuration_has_every_default(work):
     Path("empty.yaml").write_text("")
-    assert cli._parse(cli._run_parser(), Path("empty.yaml"), [])[0] == RunConfig()
+    assert command_line.parse(command_line.run_parser("run", ""), Path("empty.yaml"), [])[0] == RunConfig()
 
 
 def test_ctrl_c_in_a_fit_says_how_to_go_on(work):
@@ -404,15 +405,15 @@ def test_a_failure_that_is_no_input_error_is_exit_code_1(work, capsys, monkeypat
 
 
 def test_a_shipped_configuration_is_found_by_name_from_anywhere(work):
-    assert cli._find(Path("sp500")).name == "sp500.yaml"
-    assert cli._find(Path("configs/sp500_full.yaml")).exists()
-    assert cli._find(Path("small.yaml")) == Path("small.yaml")
+    assert command_line.find(Path("sp500")).name == "sp500.yaml"
+    assert command_line.find(Path("configs/sp500_full.yaml")).exists()
+    assert command_line.find(Path("small.yaml")) == Path("small.yaml")
 
 
 def test_the_written_configuration_reads_back_to_the_same_run(work):
     assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 0
-    parser = cli._run_parser()
-    again, _ = cli._parse(parser, work / "runs/small/config.yaml", [])
+    parser = command_line.run_parser("run", "")
+    again, _ = command_line.parse(parser, work / "runs/small/config.yaml", [])
     assert read_yaml(work / "runs/small/config.yaml")["model"]["width"] == 8
     assert json.loads((work / "runs/small/run.json").read_text())["config"] == again.content
     assert again.fingerprint != RunConfig().fingerprint

@@ -662,7 +662,7 @@ def test_keys_that_do_not_go_together_are_refused(keys, message):
 
 
 def test_a_configuration_reaches_every_key_from_the_command_line(tmp_path):
-    from finattn.cli import _parse, _run_parser
+    from finattn.cli.arguments import parse, run_parser
 
     (tmp_path / "run.yaml").write_text(
         "data: {source: file, path: x, layout: by_firm, industries: y, industry_levels: [a, b],"
@@ -670,7 +670,7 @@ def test_a_configuration_reaches_every_key_from_the_command_line(tmp_path):
     )
     given_keys = ["--data.values", "raw_prices", "--data.use", "[x, y]", "--data.thin_dates", "0.5"]
     given_keys += ["--data.reports.path", "r.csv", "--data.reports.columns", "{assets: size}"]
-    config, _ = _parse(_run_parser(), tmp_path / "run.yaml", given_keys)
+    config, _ = parse(run_parser("run", ""), tmp_path / "run.yaml", given_keys)
     assert config.data.layout == "by_firm" and config.data.industry_levels == ("a", "b")
     assert config.data.values == "raw_prices" and config.data.use == ("x", "y") and config.data.thin_dates == 0.5
     assert config.data.reports == ReportsConfig("r.csv", {"assets": "size"})

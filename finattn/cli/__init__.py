@@ -1,0 +1,77 @@
+"""The command line: one verb a stage. Exit codes: 0 done, 1 failed, 2 bad configuration or input.
+
+Heavy imports wait until a verb needs them, so that help answers at once.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from finattn import __version__
+from finattn.cli.data import describe_data, fetch_data, load_data
+from finattn.cli.runs import bench, report, run
+from finattn.errors import InputError
+
+_ABOUT = "Attention over a panel of firms, along time and along firms, beside baselines tuned as hard."
+_DATA = "Get data, and see what there is before anything is fitted to it."
+Verbs = Mapping[str, tuple[Callable[[list[str]], int], str]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(given)
+    except InputError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("stopped; a run goes on from here with the same command", 1)
+    except OSError as error:
+        return _fail(f"{error.strerror or error}: {error.filename or ''}", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"finattn: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _dispatch(given: list[str]) -> int:
+    if given[:1] == ["--version"]:
+        print(f"finattn {__version__}")
+        return 0
+    verb, rest = (given[0], given[1:]) if given else ("--help", [])
+    if verb in ("-h", "--help"):
+        print(f"{_help('finattn', _ABOUT, VERBS)}; --version.")
+        return 0
+    if verb not in VERBS:
+        raise InputError(f"the verb must be one of {', '.join(VERBS)}, found {verb!r}; see finattn --help")
+    return VERBS[verb][0](rest)
+
+
+def _help(command: str, about: str, verbs: "Verbs") -> str:
+    listed = "\n".join(f"  {name:<10}{says}" for name, (_, says) in verbs.items())
+    return f"usage: {command} VERB ...\n\n{about}\n\nverbs:\n{listed}\n\n{command} VERB --help says more"
+
+
+def data(given: list[str]) -> int:
+    """Parse `finattn data VERB …`."""
+    verb, rest = (given[0], given[1:]) if given else ("--help", [])
+    if verb in ("-h", "--help"):
+        print(f"{_help('finattn data', _DATA, DATA_VERBS)}.")
+        return 0
+    if verb not in DATA_VERBS:
+        known = ", ".join(DATA_VERBS)
+        raise InputError(f"what to do with data must be one of {known}, found {verb!r}; see finattn data --help")
+    return DATA_VERBS[verb][0](rest)
+
+
+VERBS: Verbs = {
+    "run": (run, "run a configuration from source to report"),
+    "report": (report, "write a run's report again"),
+    "data": (data, "fetch, make and describe panels"),
+    "bench": (bench, "measure what attention costs on this machine, beside formulas"),
+}
+DATA_VERBS: Verbs = {
+    "describe": (describe_data, "say what a panel holds and what in it may be wrong"),
+    "load": (load_data, "make a panel and save it"),
+    "fetch": (fetch_data, "download from Yahoo, the SEC or WRDS"),
+}

@@ -1,6 +1,7 @@
 """Zip archives of strangers: what is read, and what is refused in one line that names file and member."""
 
 import io
+import os
 import re
 import stat
 import struct
@@ -186,6 +187,13 @@ def test_what_is_no_archive_is_refused(tmp_path, content):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'b.zip'} must be a file, found none")):
         read(tmp_path / "b.zip")
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path, put):
+    put(tmp_path / "a.zip")
+    with pytest.raises(InputError, match=r"a\.zip must be a file, found something else"):
+        read(tmp_path / "a.zip")
 
 
 def test_an_error_of_the_reader_stays_what_it_is(tmp_path):

@@ -240,7 +240,7 @@ def test_shares_of_the_cover_page_stand_for_the_period_that_the_filing_is_about(
     assert by_filing(found, "shares_outstanding", later) == {"2015-03": 65}
 
 
-def test_a_tag_further_down_the_table_restates_nothing(tmp_path):
+def test_the_latest_filing_with_an_item_for_a_period_counts_whatever_its_tag(tmp_path):
     total = "StockholdersEquityIncludingPortionAttributableToNoncontrollingInterest"
     numbers = [
         number(K14, "StockholdersEquity", "2014-12-31", 0, 70),
@@ -249,9 +249,80 @@ def test_a_tag_further_down_the_table_restates_nothing(tmp_path):
         number(K15A, "StockholdersEquity", "2014-12-31", 0, 71),
     ]
     found = sec.reports(one_zip(tmp_path, [K14, K15, K15A], numbers))
-    assert by_filing(found, "equity", K15)["2014-12"] == 70  # there for the total, which is new
+    assert by_filing(found, "equity", K15)["2014-12"] == 75
     assert by_filing(found, "total_equity", K15)["2014-12"] == 75
     assert by_filing(found, "equity", K15A)["2014-12"] == 71
+    assert by_filing(found, "equity", K14) == {"2014-12": 70}
+
+
+def test_a_restatement_by_another_tag_is_new_knowledge_and_so_is_one_back(tmp_path):
+    first = filing(8, 11, "10-K/A", "2014-12-31", "2015-03-10 10:00:00")
+    back = filing(9, 11, "10-K/A", "2014-12-31", "2015-04-10 10:00:00")
+    numbers = [
+        number(K14, "Revenues", "2014-12-31", 4, 100),
+        number(first, "SalesRevenueNet", "2014-12-31", 4, 60),
+        number(back, "Revenues", "2014-12-31", 4, 100),
+        number(K15, "Revenues", "2014-12-31", 4, 100),
+    ]
+    settings = one_zip(tmp_path, [K14, first, back], numbers[:3])
+    assert sec.reports(settings)["revenues_ttm"].tolist() == [100, 60, 100]
+    found = sec.reports(one_zip(tmp_path, [K14, first, K15], [*numbers[:2], numbers[3]]))
+    assert by_filing(found, "revenues_ttm", K15)["2014-12"] == 100
+    sales = sec.attach(months("2015-03-09", "2015-04-13"), config(tmp_path, items=("sales",))).features[:, 0, 0]
+    assert sales[:2].tolist() == [100, 60] and sales[-1] == 60
+
+
+def test_a_filing_with_several_tags_restates_by_the_first_of_them(tmp_path):
+    numbers = [
+        number(K14, "Revenues", "2014-12-31", 4, 100),
+        number(K15, "SalesRevenueGoodsNet", "2014-12-31", 4, 40),
+        number(K15, "SalesRevenueNet", "2014-12-31", 4, 60),
+    ]
+    found = sec.reports(one_zip(tmp_path, [K14, K15], numbers))
+    assert by_filing(found, "revenues_ttm", K15)["2014-12"] == 60
+
+
+CONTRACTS = "RevenueFromContractWithCustomerExcludingAssessedTax"
+
+
+def change_of_tag(*more: tuple) -> tuple[list[dict], list[dict]]:
+    """Return nine months by two tags, a year by the second alone, and a first quarter by both."""
+    nine = filing(1, 11, "10-Q", "2019-09-30", "2019-11-01 10:00:00")
+    year = filing(2, 11, "10-K", "2019-12-31", "2020-02-20 10:00:00")
+    first = filing(3, 11, "10-Q", "2020-03-31", "2020-05-01 10:00:00")
+    told = [
+        (0, "Revenues", "2019-09-30", 3, 300), (0, CONTRACTS, "2019-09-30", 3, 150),
+        (1, CONTRACTS, "2019-12-31", 4, 200),
+        (2, "Revenues", "2020-03-31", 1, 110), (2, CONTRACTS, "2020-03-31", 1, 100),
+        (2, "Revenues", "2019-03-31", 1, 95), *more,
+    ]  # fmt: skip
+    filings = [nine, year, first]
+    return filings, [number(filings[of], *rest) for of, *rest in told]
+
+
+def test_a_quarter_is_a_difference_of_flows_of_one_tag(tmp_path):
+    filings, numbers = change_of_tag()
+    found = sec.reports(one_zip(tmp_path, filings, numbers))
+    assert by_filing(found, "revenues_q", filings[1]) == {"2019-12": 50}
+    found = sec.reports(one_zip(tmp_path, filings, [numbers[0], *numbers[2:]]))
+    assert np.isnan(by_filing(found, "revenues_q", filings[1])["2019-12"])
+
+
+def test_a_trailing_year_is_a_sum_of_flows_of_one_tag_or_missing(tmp_path):
+    filings, numbers = change_of_tag()
+    found = sec.reports(one_zip(tmp_path, filings, numbers))
+    assert np.isnan(by_filing(found, "revenues_ttm", filings[2])["2020-03"])
+    assert by_filing(found, "revenues_q", filings[2])["2020-03"] == 110
+    filings, numbers = change_of_tag((2, CONTRACTS, "2019-03-31", 1, 40))
+    found = sec.reports(one_zip(tmp_path, filings, numbers))
+    assert by_filing(found, "revenues_ttm", filings[2])["2020-03"] == 200 + 100 - 40
+
+
+def test_of_two_tags_by_which_a_quarter_is_known_the_first_counts(tmp_path):
+    filings, numbers = change_of_tag((1, "Revenues", "2019-12-31", 4, 420))
+    found = sec.reports(one_zip(tmp_path, filings, numbers))
+    assert by_filing(found, "revenues_q", filings[1]) == {"2019-12": 120}
+    assert by_filing(found, "revenues_ttm", filings[2])["2020-03"] == 420 + 110 - 95
 
 
 def test_liabilities_and_book_equity_fall_back(tmp_path):
@@ -351,7 +422,8 @@ def made_up(seed: int) -> tuple[list[dict], list[dict]]:
                 of = filing(len(filings), cik, form, str(end)[:10], str(end + late), sic=draw.choice([1000, 2000, ""]))
                 filings.append(of)
                 for back in (0, 12):
-                    for tag, lengths in (("Assets", [0]), ("Revenues", {1, part}), (CAPEX, [part]), (RND, [part])):
+                    sales = draw.choice(["Revenues", "SalesRevenueNet"])
+                    for tag, lengths in (("Assets", [0]), (sales, {1, part}), (CAPEX, [part]), (RND, [part])):
                         for qtrs in lengths:
                             day = str(end - pd.offsets.MonthEnd(back))[:10]
                             if draw.random() < 0.9:
@@ -422,6 +494,8 @@ def test_a_panel_none_of_whose_firms_filed_is_refused(tmp_path):
         ("{}", "must have tickers, found none"),
         ('{"7": {"cik_str": "1", "ticker": "A"}}', "a number cik_str and a text ticker in every row, .* row '7'"),
         ('{"7": {"cik_str": 1}}', "row '7'"),
+        ('{"7": {"cik_str": 1, "ticker": " "}}', "row '7'"),
+        ('{"' + "7" * 1000 + '": {}}', "row '7{40}'$"),
     ],
 )
 def test_what_is_no_list_of_tickers_is_refused(tmp_path, text, message):
@@ -432,7 +506,7 @@ def test_what_is_no_list_of_tickers_is_refused(tmp_path, text, message):
 
 def test_a_ticker_that_is_there_twice_leads_to_the_first(tmp_path):
     assert read_tickers(put_tickers(tmp_path, [(1, "A"), (2, "A")])) == {"A": 1}
-    with pytest.raises(InputError, match="must be the SEC's list of tickers, found no file"):
+    with pytest.raises(InputError, match="must be the SEC's list of tickers, found none"):
         read_tickers(tmp_path / "none.json")
 
 
@@ -505,7 +579,7 @@ def test_the_checker_tells_all_kinds_of_faults_at_once_and_how_many(tmp_path):
         "sub.txt: sic", "sub.txt: accepted", "num.txt: tag",
     ]  # fmt: skip
     assert "found 99999 in row 0, and 1 more" in found[0]
-    assert "not before the period's end, found '2015-08-03 09:00:00.0' in row 2" in found[1]
+    assert "at most 15 days before the period's end, found '2015-08-03 09:00:00.0' in row 2" in found[1]
     assert "a tag of tag.txt, found 'Assets' in row 6" in found[2]
 
 
@@ -524,6 +598,32 @@ def test_mistakes_of_single_filers_are_left_out_and_counted(tmp_path):
     counts = found.attrs["counts"]
     assert (counts["filings_without_period"], counts["filings_before_their_period"]) == (1, 1)
     assert found["available"].min() == pd.Timestamp(Q2["accepted"])
+
+
+@pytest.mark.parametrize("accepted, end", [("2015-01-16", "2015-01-16"), ("2015-01-30", "2015-01-30"),
+                                           ("2015-02-02", "2015-01-31")])  # fmt: skip
+def test_a_period_rounded_to_after_acceptance_ends_on_that_day_and_is_known_from_it_on(tmp_path, accepted, end):
+    of = filing(1, 11, "10-Q", "2015-01-31", f"{accepted} 10:00:00")
+    settings = one_zip(tmp_path, [of], [number(of, "Assets", "2015-01-31", 0, 5)])
+    assert sec.check(tmp_path / "2015q1.zip") == []
+    assert sec.reports(settings)["period_end"].astype(str).tolist() == [end]
+    panel = sec.attach(months("2015-01-12", "2015-02-06"), settings)
+    known = panel.dates[np.isfinite(panel.features[:, 0, 0])]
+    assert str(known[0]) == accepted and known[-1] == panel.dates[-1]
+    assert panel.source["as_of_joins"][0]["counts"]["period_after_availability"] == 0
+
+
+def test_a_period_that_ends_16_days_after_acceptance_is_a_mistake(tmp_path):
+    early = filing(1, 11, "10-Q", "2015-01-31", "2015-01-15 23:00:00")
+    found = sec.reports(one_zip(tmp_path, [early, Q1], [number(early, "Assets", "2015-01-31", 0, 5)]))
+    assert found.attrs["counts"]["filings_before_their_period"] == 1 and len(found) == 1
+    assert "at most 15 days before the period's end" in sec.check(tmp_path / "2015q1.zip")[0]
+
+
+def test_a_day_that_is_rounded_to_an_end_of_month_after_acceptance_is_used(tmp_path):
+    of = filing(1, 11, "10-Q", "2015-01-17", "2015-01-25 10:00:00")
+    settings = one_zip(tmp_path, [of], [number(of, "Assets", "2015-01-17", 0, 5)])
+    assert sec.attach(months("2015-01-26", "2015-01-27"), settings).features[:, 0, 0].tolist() == [5, 5]
 
 
 @pytest.mark.parametrize(
@@ -582,6 +682,46 @@ def test_an_extract_is_used_until_the_zip_or_the_table_of_tags_changes(tmp_path,
     monkeypatch.setattr("finattn.data.sec.quarters.tag_hash", lambda: "other")
     sec.reports(settings)
     assert len(reads) == 3
+
+
+def spoil_columns(folder: Path, name: str) -> None:
+    path = folder / f"{name}.parquet"
+    pd.read_parquet(path).rename(columns={"month": "other"}).to_parquet(path)
+
+
+def spoil_values(folder: Path) -> None:
+    path = folder / "figures.parquet"
+    pd.read_parquet(path).assign(value="much").to_parquet(path)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: spoil_columns(folder, "figures"),
+        lambda folder: spoil_columns(folder, "filings"),
+        spoil_values,
+        lambda folder: (folder / "note.json").write_text("[" * 100_000),
+        lambda folder: (folder / "note.json").write_text("[]"),
+    ],
+)
+def test_an_extract_that_is_not_what_was_written_is_made_again(tmp_path, spoil):
+    settings = one_zip(tmp_path, FILINGS, story())
+    first = sec.reports(settings)
+    folder = tmp_path / "extracts" / "2015q1"
+    whole = {file.name: file.read_bytes() for file in folder.iterdir()}
+    spoil(folder)
+    pd.testing.assert_frame_equal(sec.reports(settings), first)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == whole
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, put):
+    put(tmp_path / "2015q1.zip")
+    with pytest.raises(InputError, match=r"2015q1\.zip must be a file, found something else$"):
+        sec.reports(config(tmp_path))
+    put(tmp_path / "company_tickers.json")
+    with pytest.raises(InputError, match=r"tickers\.json must be the SEC's list of tickers, found something else$"):
+        read_tickers(tmp_path / "company_tickers.json")
 
 
 def test_quarters_are_those_asked_for_and_all_of_them_must_be_there(tmp_path):

@@ -1,6 +1,7 @@
 """The download of quarterly zips from a server on this machine that fails in the ways of real ones."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -99,6 +100,28 @@ def test_what_is_there_in_part_is_downloaded_again(run, content):
     (run.folder / "2015q2.zip").write_bytes(content[:-100])
     assert run.fetch().downloaded == ["2015Q1", "2015Q2", "2015Q3"]
     assert (run.folder / "2015q2.zip").read_bytes() == content
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)])
+def test_what_is_no_file_is_not_replaced(run, put):
+    put(run.folder / "2015q1.zip")
+    with pytest.raises(InputError, match=r"2015q1\.zip must be a file, found something else"):
+        run.fetch()
+    assert names(run.folder) == ["2015q1.zip"] and not run.server.asked
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir])
+def test_what_is_no_list_of_tickers_is_not_waited_for(run, put):
+    put(run.folder / "company_tickers.json")
+    with pytest.raises(InputError, match=r"company_tickers\.json must be the SEC's list of tickers, found something"):
+        run.fetch()
+
+
+def test_a_list_of_tickers_that_is_there_is_kept(run):
+    (run.folder / "company_tickers.json").write_bytes(TICKERS + b" ")
+    run.fetch()
+    assert (run.folder / "company_tickers.json").read_bytes() == TICKERS + b" "
+    assert "company_tickers.json" not in run.server.asked
 
 
 @pytest.mark.parametrize("status", [403, 429, 500, 503])

@@ -22,7 +22,8 @@ class SecConfig:
 
     Parameters
     ----------
-    folder : where the quarterly zips lie, "2015q1.zip" and so on, and company_tickers.json; None for no such data.
+    folder : where the quarterly zips lie, "2015q1.zip" and so on, and company_tickers.json, which is never downloaded
+        again once it is there; None for no such data.
     user_agent : your name and your own e-mail, by which the SEC asks every program that downloads to say who runs it.
         Needed to download, not to read.
     first, last : first and last quarter of filings, "2009Q1" being the first there is. Without a last one, the newest

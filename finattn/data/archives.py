@@ -5,6 +5,7 @@ before a byte is unpacked and, since a header can lie, the bytes are counted aga
 """
 
 import copy
+import os
 import re
 import stat
 import struct
@@ -62,6 +63,13 @@ class Archive:
         return b"".join(self.blocks(name))
 
 
+def require_file(path: Path, expected: str = "a file") -> None:
+    """Refuse what is no plain file before it is opened: a pipe would wait for ever, a circle of links leads nowhere."""
+    if not os.path.isfile(path):
+        found = "something else" if os.path.lexists(path) else "none"
+        raise InputError(f"{path} must be {expected}, found {found}")
+
+
 @contextmanager
 def open_archive(path: str | Path, members: Sequence[str], *, limit: int) -> Iterator[Archive]:
     """Open a zip archive to read some of its members; the others are ignored.
@@ -91,10 +99,9 @@ def open_archive(path: str | Path, members: Sequence[str], *, limit: int) -> Ite
     b'adsh'
     """
     path = Path(path)
+    require_file(path)
     try:
         opened = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} must be a file, found none") from None
     except _BROKEN as error:
         raise InputError(f"{path}: must be a zip archive: {_line(error)}") from None
     with opened:

@@ -5,6 +5,7 @@ The rule (sec.gov/os/accessing-edgar-data): say who you are, and at most ten req
 
 import email.message
 import http.client
+import os
 import random
 import time
 import urllib.error
@@ -18,7 +19,7 @@ from typing import Any
 
 from finattn.config.require import require
 from finattn.config.sec import SecConfig
-from finattn.data.archives import open_archive
+from finattn.data.archives import open_archive, require_file
 from finattn.data.sec.invariants import LARGEST, MEMBERS
 from finattn.data.sec.quarters import quarters_between, zip_path
 from finattn.data.sec.tickers import FILE, read_tickers
@@ -78,6 +79,7 @@ def fetch(
 ) -> Fetched:
     """Download the quarters that are not in the folder yet, and the list of tickers where there is none.
 
+    A list of tickers that is there is never downloaded again: delete it to have today's.
     A file is written under its name when it is whole and what it should be. Refusals that may pass (403, 429, 5xx) and
     broken connections are tried again, after waits that double, with chance in them. Without `config.last` the newest
     quarter is the last that has ended; one that is not published yet is said, not refused.
@@ -91,8 +93,8 @@ def fetch(
     Raises
     ------
     InputError
-        Without a folder or a user agent, where the server refuses or fails for good, and where what it sends is not
-        such a file.
+        Without a folder or a user agent, where the server refuses or fails for good, where what it sends is not such a
+        file, and where something else has its name.
     """
     require("data.sec.folder", config.folder, config.folder is not None, "a folder, to download")
     require("data.sec.user_agent", config.user_agent, config.user_agent, "your name and own e-mail, to download")
@@ -110,7 +112,9 @@ def fetch(
             web.say(f"{quarter} is not published yet")
         else:
             raise InputError(f"{quarter} must be published, found none at {site}{_ZIPS}{path.name} (404)")
-    if not (folder / FILE).exists() and not _download(web, FILE, folder / FILE, read_tickers):
+    if os.path.lexists(folder / FILE):
+        require_file(folder / FILE, "the SEC's list of tickers")
+    elif not _download(web, FILE, folder / FILE, read_tickers):
         raise InputError(f"the list of tickers must be at {site}{FILE}, found none (404)")
     return found
 
@@ -121,7 +125,9 @@ def _last_ended(today: date) -> str:
 
 
 def _is_whole(path: Path) -> bool:
-    """Say whether a quarter is there; what is there and is no such zip is downloaded again."""
+    """Say whether a quarter is there; a file that is there and is no such zip is downloaded again."""
+    if os.path.lexists(path):
+        require_file(path)
     try:
         _check_zip(path)
     except InputError:

@@ -6,12 +6,19 @@ year, and cash flows come in no other form. With F(k, m) the flow over the k qua
 - a quarter is F(1, m), else F(k, m) - F(k-1, m-3) for k = 2, 3, 4: the fourth is the year less nine months;
 - a trailing year is F(4, m), else F(4, m-3k) + F(k, m) - F(k, m-12) for k = 3, 2, 1.
 
-One pass over a firm's filings, in the order of their acceptance, keeps of each figure the latest version. What is
-computed after a filing is computed from that alone. Earlier figures are found within a month of where they should be,
-since the SEC rounds the ends of fiscal periods of 52 or 53 weeks to the nearest end of a month.
+One pass over a firm's filings, in the order of their acceptance, keeps of each figure the latest version by each tag.
+What is computed after a filing is computed from that alone:
+
+- a level, and a flow given for just these quarters, is that of the latest filing with one for that period, by any tag
+  of the item; where that filing has several, by the first of them in the table;
+- a difference or a sum takes all its terms by one tag, the first in the table by which all are known, since two tags
+  may count different things. Where no tag has all, it is missing.
+
+Earlier figures are found within a month of where they should be, since the SEC rounds the ends of fiscal periods of 52
+or 53 weeks to the nearest end of a month.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +26,8 @@ import pandas as pd
 
 from finattn.data.sec.tags import ITEMS, items_of
 
-Known = dict[tuple[str, int, int], tuple[int, float]]  # (item, quarters, month) to (order of the tag, value)
+# (item, quarters, month), then the order of a tag, to the latest filing that gives it and the value
+Known = dict[tuple[str, int, int], dict[int, tuple[int, float]]]
 _LEVELS = (*items_of("instant"), *items_of("cover"))
 _FLOWS = items_of("flow")
 _LONGEST = 13  # months back to which figures of a period reach
@@ -37,18 +45,17 @@ class Figures(NamedTuple):
 
 
 def level(known: Known, item: str, month: int, quarters: int = 0) -> float | None:
-    """Return a figure that ends in a month, or in the month before or after it.
+    """Return a figure as the latest filing with one for that period gives it, by the first of its tags.
 
     Examples
     --------
-    >>> level({("assets", 0, 551): (1, 7.0)}, "assets", 552)
-    7.0
+    >>> level({("assets", 0, 552): {1: (3, 7.0), 2: (4, 8.0)}}, "assets", 552)
+    8.0
     """
-    for near in (month, month - 1, month + 1):
-        found = known.get((item, quarters, near))
-        if found is not None:
-            return found[1]
-    return None
+    versions = known.get((item, quarters, month))
+    if versions is None:
+        return None
+    return min((-filing, order, value) for order, (filing, value) in versions.items())[2]
 
 
 def quarter(known: Known, item: str, month: int) -> float | None:
@@ -56,14 +63,16 @@ def quarter(known: Known, item: str, month: int) -> float | None:
 
     Examples
     --------
-    >>> quarter({("rnd", 4, 551): (1, 10.0), ("rnd", 3, 548): (1, 7.0)}, "rnd", 551)
+    >>> quarter({("rnd", 4, 551): {1: (2, 10.0)}, ("rnd", 3, 548): {1: (1, 7.0)}}, "rnd", 551)
     3.0
     """
-    for quarters in (1, 2, 3, 4):
-        total = known.get((item, quarters, month))
-        before = 0.0 if quarters == 1 else level(known, item, month - 3, quarters - 1)
-        if total is not None and before is not None:
-            return total[1] - before
+    given = level(known, item, month, 1)
+    if given is not None:
+        return given
+    for order, quarters, total in _by_tag(known, item, month, (2, 3, 4)):
+        before = _beside(known, item, quarters - 1, month - 3, order)
+        if before is not None:
+            return total - before
     return None
 
 
@@ -72,19 +81,37 @@ def trailing_year(known: Known, item: str, month: int) -> float | None:
 
     Examples
     --------
-    >>> known = {("rnd", 4, 551): (1, 10.0), ("rnd", 1, 554): (1, 4.0), ("rnd", 1, 542): (1, 2.0)}
+    >>> known = {("rnd", 4, 551): {1: (2, 10.0)}, ("rnd", 1, 554): {1: (3, 4.0)}, ("rnd", 1, 542): {1: (1, 2.0)}}
     >>> trailing_year(known, "rnd", 554)
     12.0
     """
-    year = known.get((item, 4, month))
-    if year is not None:
-        return year[1]
-    for quarters in (3, 2, 1):
-        now = known.get((item, quarters, month))
-        then = None if now is None else level(known, item, month - 12, quarters)
-        before = None if then is None else level(known, item, month - 3 * quarters, 4)
-        if now is not None and then is not None and before is not None:
-            return before + now[1] - then
+    given = level(known, item, month, 4)
+    if given is not None:
+        return given
+    for order, quarters, now in _by_tag(known, item, month, (3, 2, 1)):
+        then = _beside(known, item, quarters, month - 12, order)
+        before = _beside(known, item, 4, month - 3 * quarters, order)
+        if then is not None and before is not None:
+            return before + now - then
+    return None
+
+
+def _by_tag(known: Known, item: str, month: int, lengths: Sequence[int]) -> list[tuple[int, int, float]]:
+    """Return (order, quarters, value) of the flows that end in a month, tag by tag, of each by the order of lengths."""
+    found = [
+        (order, quarters, value)
+        for quarters in lengths
+        for order, (_, value) in known.get((item, quarters, month), {}).items()
+    ]
+    return sorted(found, key=lambda flow: flow[0])
+
+
+def _beside(known: Known, item: str, quarters: int, month: int, order: int) -> float | None:
+    """Return a figure by one tag that ends in a month, or in the month before or after it."""
+    for near in (month, month - 1, month + 1):
+        found = known.get((item, quarters, near), {}).get(order)
+        if found is not None:
+            return found[1]
     return None
 
 
@@ -92,8 +119,7 @@ def untangle(filings: pd.DataFrame, figures: pd.DataFrame) -> Figures:
     """Return what was known of a period when a filing was accepted.
 
     There is a row for each filing and the period that it is about and, for each earlier period whose figures the
-    filing changes, one more: a restatement is new knowledge on its own date. A figure by a tag further down the table
-    of fall-backs does not displace one by a tag higher up.
+    filing changes, one more: a restatement is new knowledge on its own date, be it by another tag.
 
     Parameters
     ----------
@@ -112,7 +138,7 @@ def untangle(filings: pd.DataFrame, figures: pd.DataFrame) -> Figures:
         if place and firm[place] != firm[place - 1]:
             known, shown = {}, {}
         told = (column[edges[place] : edges[place + 1]].tolist() for column in columns)
-        changed = _learn(known, zip(*told, strict=True))
+        changed = _learn(known, place, zip(*told, strict=True))
         for end in _affected(month[place], changed, shown):
             now = _figures_at(known, end)
             if end == month[place] or now != shown[end]:
@@ -123,13 +149,14 @@ def untangle(filings: pd.DataFrame, figures: pd.DataFrame) -> Figures:
     return Figures(where[:, 0], where[:, 1], np.array(values, float).reshape(-1, len(COLUMNS)))
 
 
-def _learn(known: Known, told: Iterator[tuple]) -> list[int]:
-    """Take in what a filing says; return the months of which it says something new."""
+def _learn(known: Known, filing: int, told: Iterator[tuple]) -> list[int]:
+    """Take in what a filing says; return the months of which it may say something new."""
     changed = []
     for item, quarters, month, order, value in told:
-        old = known.get((item, quarters, month))
-        if old is None or (order <= old[0] and value != old[1]):
-            known[item, quarters, month] = order, value
+        versions = known.setdefault((item, quarters, month), {})
+        old = versions.get(order)
+        versions[order] = filing, value
+        if old is None or value != old[1] or len(versions) > 1:  # what is said again may displace another tag's
             changed.append(month)
     return changed
 
@@ -142,10 +169,16 @@ def _affected(own: int, changed: list[int], shown: dict[int, tuple[float | None,
     return [own, *(end for end in shown if first <= end <= last and end != own)]
 
 
+def _near(known: Known, item: str, month: int) -> float | None:
+    """Return a level that ends in a month, or in the month before or after it."""
+    found = (level(known, item, near) for near in (month, month - 1, month + 1))
+    return next((value for value in found if value is not None), None)
+
+
 def _figures_at(known: Known, end: int) -> tuple[float | None, ...]:
     """Return what is known of the period that ends in a month, by `COLUMNS`."""
-    levels = (known.get((item, 0, end), (0, None))[1] for item in _LEVELS)
+    levels = (level(known, item, end) for item in _LEVELS)
     quarters = (quarter(known, item, end) for item in _FLOWS)
     return (
-        *levels, level(known, "assets", end - 12), *quarters, *(trailing_year(known, item, end) for item in _FLOWS),
+        *levels, _near(known, "assets", end - 12), *quarters, *(trailing_year(known, item, end) for item in _FLOWS),
     )  # fmt: skip

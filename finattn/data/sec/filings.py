@@ -25,6 +25,7 @@ def reports(config: SecConfig, firms: Sequence[str] | None = None) -> pd.DataFra
     filing, and of those before it where they give a quarter, a year, or what an amendment does not repeat. A filing
     has a row for the period that it is about, and one for each period of earlier filings of which it changes a figure,
     by restating it or by giving what was missing, such as the nine months that make a fourth quarter of the year.
+    Of several versions of a figure, and of several tags, `finattn.data.sec.durations` says which counts.
 
     Parameters
     ----------
@@ -33,10 +34,11 @@ def reports(config: SecConfig, firms: Sequence[str] | None = None) -> pd.DataFra
 
     Returns
     -------
-    Frame, by cik and available: firm, cik, `available` (the moment of acceptance, Eastern time), `period_end`,
-    `amended`, `revised` (about another period than the filing is), form, fiscal_year, fiscal_period, sic (0 for
-    none); levels of items (`assets`, …), flows of the quarter (`rnd_q`) and of four quarters (`rnd_ttm`), and every
-    characteristic of `finattn.data.sec.figures.CHARACTERISTICS`. ``attrs["counts"]`` has what was left out.
+    Frame, by cik and available: firm, cik, `available` (the moment of acceptance, Eastern time), `period_end` (the end
+    of the month nearest to it, at most the day of acceptance), `amended`, `revised` (about another period than the
+    filing is), form, fiscal_year, fiscal_period, sic (0 for none); levels of items (`assets`, …), flows of the quarter
+    (`rnd_q`) and of four quarters (`rnd_ttm`), and every characteristic of `finattn.data.sec.figures.CHARACTERISTICS`.
+    ``attrs["counts"]`` has what was left out.
 
     Raises
     ------
@@ -65,7 +67,8 @@ def industries(config: SecConfig, firms: Sequence[str] | None = None) -> pd.Data
 def attach(panel: Panel, config: SecConfig) -> Panel:
     """Return the panel with the characteristics of `config.items` as features and, where it has no codes, with SIC.
 
-    Row t has what filings said that were accepted before 16:00 Eastern time of dates[t].
+    Row t has what filings said that were accepted before 16:00 Eastern time of dates[t], also on the few days on which
+    the exchange closes earlier: what was accepted between that close and 16:00 then counts some hours too early.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def _reports(quarter: Quarter, ciks: dict[str, int]) -> pd.DataFrame:
         {
             "cik": filing["cik"],
             "available": filing["accepted"],
-            "period_end": _month_end(found.month),
+            "period_end": np.minimum(_month_end(found.month), filing["accepted"].to_numpy().astype("M8[D]")),
             "amended": filing["form"].str.endswith("/A"),
             "revised": ~own,
             "form": filing["form"],
@@ -162,4 +165,4 @@ def _with_firms(table: pd.DataFrame, ciks: dict[str, int]) -> pd.DataFrame:
 
 
 def _month_end(months: np.ndarray) -> np.ndarray:
-    return ((months + 1).astype("M8[M]").astype("M8[D]") - np.timedelta64(1, "D")).astype("M8[s]")
+    return (months + 1).astype("M8[M]").astype("M8[D]") - np.timedelta64(1, "D")

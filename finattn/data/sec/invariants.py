@@ -22,6 +22,7 @@ NUM = {
 }  # fmt: skip
 TAG = {"tag": TEXT, "version": TEXT}
 OPTIONAL = ("segments", "coreg")  # the first since 2025, the second until then in another place
+ROUNDED = np.timedelta64(15, "D")  # by which the SEC's end of a period, the nearest end of a month, may be too late
 KEY = ("adsh", "tag", "version", "ddate", "qtrs", "uom", "segments", "coreg")
 
 
@@ -73,7 +74,8 @@ def filer_faults(sub: pd.DataFrame) -> Iterator[Fault]:
     """Yield what a filer can get wrong in a single filing."""
     period, accepted = as_days(sub["period"]), as_moments(sub["accepted"])
     yield Fault("period", "given", sub["period"].isna().to_numpy())
-    yield Fault("accepted", "not before the period's end", (accepted.dt.normalize() < period).to_numpy())
+    early = (accepted.dt.normalize() + ROUNDED < period).to_numpy()
+    yield Fault("accepted", "at most 15 days before the period's end", early)
 
 
 def num_faults(num: pd.DataFrame, filings: pd.Index) -> Iterator[Fault]:
@@ -123,7 +125,7 @@ def check(path: str | Path) -> list[str]:
 
     Members sub.txt, num.txt and tag.txt with their columns; accession numbers unique in sub.txt and all others known
     there; tags known in tag.txt; the key of num.txt unique; dates, durations, values, codes and moments of acceptance
-    that can be read, and no filing accepted before its period's end.
+    that can be read, and no filing accepted more than 15 days before its period's end.
 
     Raises
     ------

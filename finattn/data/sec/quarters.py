@@ -13,15 +13,16 @@ import pandas as pd
 from pyarrow.lib import ArrowException
 
 from finattn.config.sec import SecConfig
-from finattn.data.archives import open_archive
+from finattn.data.archives import open_archive, require_file
 from finattn.data.sec import invariants
 from finattn.data.sec.invariants import as_days, as_moments, filer_faults, refuse
 from finattn.data.sec.tables import read_table
-from finattn.data.sec.tags import choose, nearest_month, tag_hash, tag_table
+from finattn.data.sec.tags import FIGURES, choose, nearest_month, tag_hash, tag_table
 from finattn.errors import InputError
 from finattn.storage import atomic_folder
 
-_VERSION = 1  # of the extracts
+_VERSION = 2  # of the extracts
+_FILINGS = [*(name for name in invariants.SUB if name != "period"), "month"]
 
 
 class Quarter(NamedTuple):
@@ -57,8 +58,9 @@ def zip_path(folder: str | Path, quarter: str) -> Path:
 def read_quarter(path: str | Path) -> Quarter:
     """Read one quarterly zip, checking on the way all that `finattn.data.sec.check` does but tag.txt.
 
-    Filings without a period, or accepted before its end, are filers' mistakes: they are left out and counted, and so
-    are numbers that are there again, of which the first counts.
+    Filings without a period, or accepted more than 15 days before its end (the SEC rounds it to the end of a month),
+    are filers' mistakes: they are left out and counted, and so are numbers that are there again, of which the first
+    counts.
 
     Raises
     ------
@@ -106,6 +108,7 @@ def _wanted(num: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
 
 def extract(path: Path) -> Quarter:
     """Return what `read_quarter` does, from the extract beside the zip where there is one of the same zip and table."""
+    require_file(path)
     stat = path.stat()
     key = hashlib.sha256(f"{_VERSION} {stat.st_size} {stat.st_mtime_ns} {tag_hash()}".encode()).hexdigest()
     folder = path.parent / "extracts" / path.stem
@@ -113,9 +116,9 @@ def extract(path: Path) -> Quarter:
         note = json.loads((folder / "note.json").read_text(encoding="utf-8"))
         if note["key"] == key:
             filings, figures = (pd.read_parquet(folder / f"{name}.parquet") for name in ("filings", "figures"))
-            filings["accepted"] = filings["accepted"].astype("datetime64[s]")
-            return Quarter(filings, figures, note["counts"])
-    except (OSError, ValueError, KeyError, TypeError, ArrowException):
+            filings = filings[_FILINGS].astype({"accepted": "datetime64[s]"})
+            return Quarter(filings, figures[list(FIGURES)].astype(FIGURES), note["counts"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ArrowException):
         pass  # none there, or a damaged one: it is made again
     quarter = read_quarter(path)
     try:

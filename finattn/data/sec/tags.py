@@ -1,4 +1,4 @@
-"""From the tags of the filers to items: a table of fall-backs, of which the first tag that has a value wins."""
+"""From the tags of the filers to items: a table of fall-backs, in the order in which they are asked."""
 
 import hashlib
 from functools import cache
@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 
 FLOWS = (1, 2, 3, 4)  # quarters that a flow is summed over; longer ones make neither a quarter nor a year
+
+FIGURES = {
+    "filing": "int32", "item": "int8", "order": "int8", "month": "int32", "qtrs": "int8", "value": "float64",
+}  # fmt: skip
 
 
 def _text() -> str:
@@ -65,7 +69,7 @@ def nearest_month(days: pd.Series) -> np.ndarray:
 
 
 def choose(numbers: pd.DataFrame, period: np.ndarray) -> pd.DataFrame:
-    """Return one figure for each filing, item, month and number of quarters: of the first tag that has one.
+    """Return one figure for each filing, item, month, number of quarters and tag.
 
     Parameters
     ----------
@@ -80,12 +84,10 @@ def choose(numbers: pd.DataFrame, period: np.ndarray) -> pd.DataFrame:
     flow = found["kind"] == "flow"
     found = found[(flow & found["qtrs"].isin(FLOWS)) | (~flow & (found["qtrs"] == 0))]
     own = period[found["filing"].to_numpy()]
-    key = ["filing", "item", "month", "qtrs"]
+    key = ["filing", "item", "month", "qtrs", "order"]
     found = found.assign(
         item=pd.Index(ITEMS).get_indexer(found["item"]),
         month=np.where(found["kind"] == "cover", own, nearest_month(found["ddate"])),
     )
-    found = found.sort_values("ddate", ascending=False, kind="stable").sort_values([*key, "order"], kind="stable")
-    found = found.drop_duplicates(key)[["filing", "item", "order", "month", "qtrs", "value"]]
-    small = {"filing": "int32", "item": "int8", "order": "int8", "month": "int32", "qtrs": "int8"}
-    return found.astype(small).reset_index(drop=True)
+    found = found.sort_values("ddate", ascending=False, kind="stable").sort_values(key, kind="stable")
+    return found.drop_duplicates(key)[list(FIGURES)].astype(FIGURES).reset_index(drop=True)

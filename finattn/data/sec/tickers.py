@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from finattn.data.archives import require_file
 from finattn.errors import InputError
 
 FILE = "company_tickers.json"
@@ -24,12 +25,11 @@ def read_tickers(path: str | Path) -> dict[str, int]:
         Naming the file, where it is not the SEC's list.
     """
     path = Path(path)
+    require_file(path, "the SEC's list of tickers")
     try:
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path} must have at most {LARGEST} bytes, found {path.stat().st_size}")
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path} must be the SEC's list of tickers, found no file") from None
     except (ValueError, RecursionError, OSError) as error:
         if isinstance(error, InputError):
             raise
@@ -37,9 +37,9 @@ def read_tickers(path: str | Path) -> dict[str, int]:
     found: dict[str, int] = {}
     for key, row in content.items() if isinstance(content, dict) else [("", None)]:
         cik, ticker = (row.get("cik_str"), row.get("ticker")) if isinstance(row, dict) else (None, None)
-        if type(cik) is not int or not 0 < cik < 10**10 or not isinstance(ticker, str):
+        if type(cik) is not int or not 0 < cik < 10**10 or not isinstance(ticker, str) or not plain(ticker):
             raise InputError(
-                f"{path} must have a number cik_str and a text ticker in every row, found none in row {key!r}"
+                f"{path} must have a number cik_str and a text ticker in every row, found none in row {key[:40]!r}"
             )
         found.setdefault(plain(ticker), cik)  # the list is by size: the larger firm first
     if not found:

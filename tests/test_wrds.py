@@ -292,6 +292,39 @@ def test_of_links_that_overlap_the_later_is_used_and_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change, is_known",
+    [
+        ({"linktype": "LU"}, True),
+        ({"linkprim": "C"}, True),
+        ({"linkdt": "2000-09-15"}, True),  # the two overlap
+        ({"linkdt": "2000-10-02"}, False),  # a day between them, on which the link was broken
+        ({"linktype": "LN"}, False),  # is not used
+        ({"gvkey": "001009"}, False),
+    ],
+)
+def test_a_link_that_is_split_in_two_rows_is_one_link(tmp_path, change, is_known):
+    """The report of fiscal 1999 was available before the second row begins."""
+    links = tables()["ccmxpf_lnkhist"][:1].astype({"linkdt": object, "linkenddt": object})
+    first = links.assign(linkenddt=pd.Timestamp("2000-09-30"))
+    change = {name: pd.Timestamp(value) if name == "linkdt" else value for name, value in change.items()}
+    second = links.assign(**({"linkdt": pd.Timestamp("2000-10-01")} | change))
+    for rows in ([first, second], [second, first]):
+        split = pd.concat(rows).astype({"linkdt": "M8[s]", "linkenddt": "M8[s]"})
+        panel = read(tmp_path, {"ccmxpf_lnkhist": split}, compustat="annual", items=("assets",))
+        assert at(panel, 10001, "2000-09", "assets") == 100.0
+        assert at(panel, 10001, "2000-12", "assets") == pytest.approx(100.0 if is_known else NAN, nan_ok=True)
+
+
+def test_a_link_without_an_end_reaches_every_later_one_of_its_pair(tmp_path):
+    links = tables()["ccmxpf_lnkhist"][:1]
+    inside = links.assign(linkdt=pd.Timestamp("1995-01-01"), linkenddt=pd.Timestamp("1996-12-31"))
+    later = links.assign(linkdt=pd.Timestamp("2000-10-01"))
+    links = pd.concat([links.assign(linkenddt=pd.NaT), inside, later])
+    panel = read(tmp_path, {"ccmxpf_lnkhist": links}, compustat="annual", items=("assets",))
+    assert at(panel, 10001, "2000-12", "assets") == 100.0
+
+
+@pytest.mark.parametrize(
     "day, assets",
     [
         ("2001-04-30", 120.0),  # reported on the day: known on the day after
@@ -445,16 +478,55 @@ def _set(column, value):
     return lambda table: table.assign(**{column: value})
 
 
+def _cell(column, row, value):
+    def change(table):
+        values = table[column].tolist()
+        values[row] = value
+        return table.assign(**{column: values})
+
+    return change
+
+
+def _text_cell(column, row, value):
+    """Write days as text, each many times, and another value in one row."""
+    return lambda table: _cell(column, row, value)(table.assign(**{column: table[column].dt.strftime("%Y-%m-%d")}))
+
+
+def _zoned(column):
+    return lambda table: table.assign(**{column: table[column].dt.tz_localize("UTC")})
+
+
 @pytest.mark.parametrize(
     "name, change, message",
     [
         ("msf", _without("ret"), "msf.parquet: crsp.msf must have columns, found no ret"),
         ("msf", _set("date", pd.NaT), "msf.parquet: date must be given in every row, found none"),
         ("msf", _set("date", "soon"), "msf.parquet: date must .*'2001-05-31', found .*soon"),
-        ("msf", _set("permno", 10001.5), "permno must hold whole numbers, found 10001.5"),
+        ("msf", _set("permno", 10001.5), "permno must hold whole numbers of at most 2147483647, found 10001.5 in row"),
         ("msf", _set("prc", "high"), "column 'prc' must be numeric, found 'high'"),
         ("msf", lambda table: table[:0], "msf.parquet: the table must have rows of the days asked for, found none"),
         ("msf", lambda table: pd.concat([table, table[5:7]]), "one row a date, found 2 more, .* permno 10001"),
+        ("msf", _cell("permno", 7, 1.5), "msf.parquet: permno must hold whole numbers .*, found 1.5 in row 7$"),
+        ("msf", _cell("permno", 7, np.inf), "msf.parquet: permno must hold finite numbers .*, found inf in row 7$"),
+        ("msf", _cell("permno", 7, 1e300), r"msf.parquet: permno must hold whole numbers .*, found 1e\+300 in row 7$"),
+        ("msf", _cell("permno", 7, None), "msf.parquet: permno must be given in every row, found none in row 7$"),
+        ("msf", _set("permno", True), "msf.parquet: column 'permno' must be numeric, found truth values$"),
+        ("msf", _cell("ret", 7, np.inf), "msf.parquet: ret must hold finite numbers or none, found inf in row 7$"),
+        ("msf", _set("prc", 1e308), "msf.parquet: market_cap must be finite"),
+        ("msedelist", _cell("dlret", 1, 1.7e308), "msf.parquet: returns must be finite.*10002"),
+        ("msf", _zoned("date"), "msf.parquet: date must be .*without a time zone, found .*UTC$"),
+        ("msf", _text_cell("date", 7, "soon"), "msf.parquet: date must read like '2001-05-31', found 'soon' in row 7$"),
+        ("msf", _text_cell("date", 7, "2001-05-31T16:00Z"), "msf.parquet: date must have no time zone, .* in row 7$"),
+        ("msenames", _zoned("namedt"), "msenames.parquet: namedt must be .*without a time zone, found .*UTC$"),
+        ("msenames", _cell("namedt", 2, None), "msenames.parquet: rows must have a first day, found none in row 2$"),
+        ("msenames", _cell("siccd", 2, -3), "msenames.parquet: industry must hold integer codes from 0 .*found -3"),
+        ("msenames", _cell("siccd", 2, 1e10), "msenames.parquet: siccd must hold whole numbers .*in row 2$"),
+        ("ccmxpf_lnkhist", _zoned("linkdt"), "lnkhist.parquet: linkdt must be .*without a time zone, found .*UTC$"),
+        ("ccmxpf_lnkhist", _cell("gvkey", 2, "1e300"), r"lnkhist.parquet: gvkey must hold whole .*1e\+300 in row 2$"),
+        ("ccmxpf_lnkhist", _cell("linkenddt", 3, pd.Timestamp("1990-01-01")), "hist.parquet: rows must end .*row 3$"),
+        ("funda", _zoned("datadate"), "funda.parquet: datadate must be .*without a time zone, found .*UTC$"),
+        ("funda", _cell("sich", 2, 1e300), r"funda.parquet: sich must hold whole numbers .*1e\+300 in row 2$"),
+        ("funda", _cell("gvkey", 2, None), "funda.parquet: gvkey must be given in every row, found none in row 2$"),
         ("msenames", lambda table: table[:0], "msenames.parquet: rows must have a first day, found no rows"),
         ("msenames", _set("shrcd", 31), "msf.parquet: rows must pass the filters of data.wrds, found"),
         ("ccmxpf_lnkhist", _set("linktype", "NU"), "links must have linktype LC, LU and linkprim P, C, found none"),
@@ -463,8 +535,19 @@ def _set(column, value):
     ],
 )  # fmt: skip
 def test_what_a_table_cannot_hold_is_refused_with_its_file(tmp_path, name, change, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
+        read(tmp_path, {name: change(tables()[name])}, compustat="annual", items=("assets",), industries="french")
+    assert str(error.value).count(".parquet") == 1
+
+
+@pytest.mark.parametrize(
+    "name, change",
+    [("funda", _without("at")), ("ccmxpf_lnkhist", _without("linkdt")), ("msedelist", _set("dlret", np.inf))],
+)
+def test_a_message_names_the_file_once(tmp_path, name, change):
+    with pytest.raises(InputError, match=f"{name}.parquet: ") as error:
         read(tmp_path, {name: change(tables()[name])}, compustat="annual", items=("assets",))
+    assert str(error.value).count(name + ".parquet") == 1
 
 
 def test_extracts_that_are_absent_or_there_twice_are_refused(tmp_path):
@@ -636,6 +719,13 @@ def test_a_server_that_does_not_answer_is_one_clear_error(tmp_path, monkeypatch)
     ) as error:
         fetch(config, None, None)
     assert "hush" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_fetch_did_not_write_is_named_once(tmp_path):
+    wrds_tables.write_extracts(tmp_path, {"funda": tables()["funda"]})
+    with pytest.raises(InputError, match="funda.parquet: data.wrds.extracts must not hold other files") as error:
+        fetch(WrdsConfig(database="postgresql://me@127.0.0.1:1/wrds", extracts=str(tmp_path)), None, None)
+    assert str(error.value).count("funda.parquet") == 1
 
 
 def test_fetch_needs_a_server_and_a_folder():

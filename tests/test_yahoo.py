@@ -16,7 +16,8 @@ from yahoo_server import DELISTED, Stock, Yahoo, serving
 from yfinance.data import YfData
 
 from finattn import data
-from finattn.config import DataConfig
+from finattn.blocks import forward_returns
+from finattn.config import DataConfig, TargetConfig
 from finattn.config.yahoo import YahooConfig
 from finattn.data.prices import price_returns
 from finattn.data.yahoo import Fetched, Outside, fetch, load, read_panel
@@ -88,9 +89,9 @@ def reason(fetched: Fetched, ticker: str) -> str:
 @pytest.mark.parametrize(
     "keys, message",
     [
-        ({"tickers": "AAPL"}, "data.yahoo.tickers must be a list, found 'AAPL'"),
+        ({"tickers": "AAPL"}, "data.yahoo.tickers must be a list of text, found 'AAPL'"),
         ({"tickers": ("A B",)}, "symbols of at most 40 characters without spaces, found 'A B'"),
-        ({"tickers": (7,)}, "found 7"),
+        ({"tickers": (7,)}, "data.yahoo.tickers must be a list of text, found .*7"),
         ({"tickers": ("aapl", "AAPL")}, "data.yahoo.tickers must be distinct"),
         ({"repair": "yes"}, "data.yahoo.repair must be true or false"),
         ({"batch": 0}, "data.yahoo.batch must be at least 1"),
@@ -185,6 +186,66 @@ def test_a_panel_does_not_change_with_splits_and_dividends_that_came_later(world
         np.testing.assert_allclose(getattr(late, name)[:41], getattr(early, name), rtol=1e-12)
 
 
+@pytest.mark.parametrize("hour", ["21:00", "15:00"])  # the day is over, or not
+@pytest.mark.parametrize("auto_adjust", [False, True])
+@pytest.mark.parametrize("row", [20, 31, 33, 34, 36, 44, 50, 55])
+def test_deleting_all_that_came_later_changes_nothing_until_then(world, row, auto_adjust, hour):
+    """What Yahoo would have said then: its closes are not adjusted for splits and dividends that came later."""
+    gap, left = eventful(1), eventful(2)
+    gap.close[33:36] = [None] * 3
+    left.days, left.close, left.volume = left.days[:45], left.close[:45], left.volume[:45]
+    del left.splits[DAYS[50]]
+    world.yahoo.stocks = {"A": eventful(), "GAP": gap, "LEFT": left, "NEW": plain(DAYS[35:])}
+    tickers, keys = ("A", "GAP", "LEFT"), {"longest_gap": 4, "auto_adjust": auto_adjust}
+    tickers += ("NEW",) if row > 36 else ()
+    world.fetch(*tickers)
+    late = world.panel(*tickers, **keys)
+    world.folder, world.yahoo.today, world.now = world.folder / "early", DAYS[row], f"{DAYS[row]} {hour}"
+    assert world.fetch(*tickers).counts["fetched"] == len(tickers)
+    early = world.panel(*tickers, **keys)
+    rows = row + (hour == "21:00")
+    assert early.dates.astype(str).tolist() == DAYS[:rows]
+    for name in ("returns", "price", "dollar_volume", "listed"):
+        np.testing.assert_allclose(getattr(early, name), getattr(late, name)[:rows], rtol=1e-9, err_msg=name)
+
+
+def test_a_firm_is_listed_where_it_has_a_close_so_that_a_gap_has_no_target(world):
+    world.yahoo.stocks["A"].close[5] = None
+    world.yahoo.stocks["B"] = plain(JUNE[:8])
+    world.fetch()
+    panel = world.panel(longest_gap=1)
+    assert np.flatnonzero(~panel.listed[:, 0]).tolist() == [5] and panel.listed[:, 1].sum() == 8
+    target = TargetConfig(horizon=1, delay=0, missing_delisting_return=-0.3)
+    realised = forward_returns(panel, np.array([3, 4, 6, 7]), target)
+    assert np.isfinite(realised[:, 0]).tolist() == [True, False, True, True]
+    assert realised[3, 1] == pytest.approx(-0.3)
+
+
+def test_the_split_of_a_day_that_is_not_over_is_known_and_its_price_is_not(world):
+    closes, volume = [100.0, 102.0, 104.0, 53.0, 54.0], [10, 20, 30, 40, 50]
+    for ticker in "AB":
+        world.yahoo.stocks[ticker] = Stock(JUNE[:5], closes, volume, {JUNE[3]: (2, 1)}, {JUNE[3]: 1.0})
+    world.yahoo.today, world.now = JUNE[3], f"{JUNE[3]} 15:00"
+    row = world.fetch("A").table.iloc[0]
+    assert (row["rows"], str(row["last"].date())) == (3, JUNE[2])
+    for auto_adjust in (False, True):
+        panel = world.panel("A", auto_adjust=auto_adjust)
+        assert panel.price[:, 0].tolist() == closes[:3] and "counts" in panel.source and not panel.source["counts"]
+        np.testing.assert_allclose(panel.dollar_volume[:, 0], [1000, 2040, 3120])
+    world.now = f"{JUNE[3]} 15:30"
+    assert status(world.fetch("A")) == {"A": "unchanged"} and not world.yahoo.asked
+    world.now = f"{JUNE[3]} 21:00"
+    world.fetch("B")
+    both = world.panel("A", "B")  # which was over for B alone
+    assert both.listed.tolist() == [[True, True]] * 3 + [[False, True]] and np.isnan(both.price[3, 0])
+    assert status(world.fetch("A")) == {"A": "updated"} and len(world.yahoo.asked) == 1
+    assert world.panel("A").price[:, 0].tolist() == closes[:4]
+    assert world.panel("A").returns[3, 0] == pytest.approx(2 * 53 / 104 + 1 / 104 - 1)
+    world.yahoo.today, world.now = JUNE[4], f"{JUNE[4]} 21:00"
+    assert status(world.fetch("A")) == {"A": "updated"}
+    assert world.panel("A").price[:, 0].tolist() == closes
+
+
 def test_splits_after_the_last_day_wanted_are_known(world):
     world.yahoo.stocks["A"] = eventful()
     world.fetch("A", end=DAYS[25])
@@ -236,7 +297,7 @@ def test_rows_without_a_close_and_zero_prices_are_counted(world):
     assert panel.source["counts"] == {"rows_without_close": 1, "zero_prices": 1, "returns_after_gaps": 2}
     assert np.isnan(panel.returns[:, 0]).tolist() == [True, True, True, True, True, False]
     assert np.isnan(panel.price[:, 0]).tolist() == [False, True, False, True, False, False]
-    assert panel.listed.all()
+    assert (panel.listed == ~np.isnan(panel.price)).all()
     np.testing.assert_allclose(world.panel("A", "B", longest_gap=1).returns[2, 0], 0.02)
 
 
@@ -297,9 +358,8 @@ def test_exchanges_with_other_holidays_share_a_calendar(world):
     panel = world.panel()
     row = JUNE.index("2024-06-19")
     assert panel.dates.astype(str).tolist() == JUNE
-    assert (
-        panel.listed[:, 1].all() and np.isnan(panel.price[row, 1]) and np.isnan(panel.returns[row : row + 2, 1]).all()
-    )
+    assert np.flatnonzero(~panel.listed[:, 1]).tolist() == [row]
+    assert np.isnan(panel.price[row, 1]) and np.isnan(panel.returns[row : row + 2, 1]).all()
     assert not np.isnan(world.panel(longest_gap=1).returns[row + 1, 1])
     assert panel.listed[:, 2].tolist() == [False] * 2 + [True] * (len(JUNE) - 4) + [False] * 2
 

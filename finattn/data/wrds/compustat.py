@@ -63,9 +63,8 @@ CHARACTERISTICS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 
 def read_reports(config: WrdsConfig, table: Table) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the reports of the standard form, one a company and fiscal period, and counts of the others."""
-    path = find(str(config.extracts), table)
-    with located(path):
-        read = frame(str(config.extracts), table)
+    read = frame(str(config.extracts), table)
+    with located(find(str(config.extracts), table)):
         standard = np.logical_and.reduce([read[name] == value for name, value in table.where.items()])
         reports = read[standard].drop(columns=list(table.where))
         if reports.empty:
@@ -79,7 +78,7 @@ def with_fundamentals(panel: Panel, config: WrdsConfig, links: pd.DataFrame) -> 
     """Return the panel with the items of a configuration as features.
 
     A figure stands at a firm-date where it is in the newest report, by its fiscal period, that the linked company had
-    made available by then, after the link began.
+    made available by then, after the two were linked: see `Links.start`.
 
     Parameters
     ----------

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from finattn.checks import as_codes
 from finattn.config.wrds import WrdsConfig
 from finattn.data.table_files import located
-from finattn.data.wrds.extracts import batches, find, frame
+from finattn.data.wrds.extracts import batches, check_spans, find, frame
 from finattn.data.wrds.tables import LAYOUTS
 from finattn.errors import InputError
 
@@ -66,13 +67,16 @@ def read_names(config: WrdsConfig) -> Names:
     Raises
     ------
     InputError
-        Naming the file, where it holds no row.
+        Naming the file, where it holds no row, or days or codes that cannot be.
     """
     layout = LAYOUTS[config.layout, config.frequency]
     table = frame(str(config.extracts), layout.names)
-    if table.empty or table["start"].isna().any():
-        found = "none in some" if len(table) else "no rows"
-        raise InputError(f"{find(str(config.extracts), layout.names)}: rows must have a first day, found {found}")
+    with located(find(str(config.extracts), layout.names)):
+        if table.empty:
+            raise InputError("rows must have a first day, found no rows")
+        check_spans(table)
+        if config.industries != "none":
+            as_codes(table["sic"])
     table = table.sort_values(["permno", "start"], kind="stable", ignore_index=True)
     codes = {name: codes for name, codes in _EXCHANGES.items() if name in config.exchanges}
     if config.layout == "ciz":

@@ -18,7 +18,7 @@ from finattn.errors import InputError
 from finattn.storage import atomic_file
 
 CHUNK = 100_000  # rows that the server sends at a time
-_TYPES = {"whole": pa.int64(), "number": pa.float64(), "text": pa.string(), "date": pa.date32()}
+_TYPES = {"key": pa.int64(), "whole": pa.int64(), "number": pa.float64(), "text": pa.string(), "date": pa.date32()}
 _MARK = b"finattn"  # key of a file's metadata that says what was asked for
 
 
@@ -147,7 +147,8 @@ def _query(table: Table, start: str | None, end: str | None) -> Any:
     """Return the query of a table's rows; values are bound, never written into it."""
     import sqlalchemy as sa
 
-    kinds: dict[Kind, Any] = {"whole": sa.BigInteger, "number": sa.Double, "text": sa.Text, "date": sa.Date}
+    kinds: dict[Kind, Any] = {"number": sa.Double, "text": sa.Text, "date": sa.Date}
+    kinds |= {"key": sa.BigInteger, "whole": sa.BigInteger}
     source = sa.table(table.name, *map(sa.column, table.columns), schema=table.schema)
     columns = [sa.cast(source.c[name], kinds[kind]).label(name) for name, (_, kind) in table.columns.items()]
     query: Any = sa.select(*columns)

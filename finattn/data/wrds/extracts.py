@@ -17,7 +17,8 @@ from finattn.errors import InputError
 from finattn.frames import read_numbers
 
 _LETTERS = tuple("ABCDEPST")  # CRSP's reasons for a return that is missing, and the end of a link that is valid still
-_CSV_TYPES = {"whole": pa.float64(), "number": pa.float64(), "text": pa.string(), "date": pa.string()}
+_LARGEST = 2**31 - 1  # of whole numbers
+_CSV_TYPES = dict.fromkeys(("key", "whole", "number"), pa.float64()) | dict.fromkeys(("text", "date"), pa.string())
 
 
 def find(folder: str | Path, table: Table) -> Path:
@@ -47,7 +48,8 @@ def batches(
     """Yield batches of rows of a table between two days, both inside, under our names for its columns.
 
     Whole numbers are int64, 0 where there is none; numbers float64; days datetime64[D], NaT where there is none; text
-    is "" where there is none. A Parquet file whose days are dates is read only where it must be.
+    is "" where there is none. A Parquet file whose days are dates is read only where it must be, and a message then
+    counts rows among those that are read.
 
     Raises
     ------
@@ -63,14 +65,15 @@ def batches(
             raise InputError(f"{table.schema}.{table.name} must have columns, found no {', '.join(missing)}")
         first, last = _edge(start, False), _edge(end, True)
         where = None
-        if table.date is not None:
+        if table.date is not None and (start is not None or end is not None):
             where = _expression(source.schema.field(stored[table.date]), first, last)
-        columns = {name: stored[name] for name in table.columns}
+        columns, row = {name: stored[name] for name in table.columns}, 0
         for batch in source.to_batches(columns=list(columns.values()), filter=where, batch_size=BATCH):
             read = {
-                ours: _READERS[kind](name, batch.column(columns[name]))
+                ours: _READERS[kind](name, batch.column(columns[name]), row)
                 for name, (ours, kind) in table.columns.items()
             }  # fmt: skip
+            row += batch.num_rows
             if table.date is not None:
                 day = read[table.columns[table.date][0]]
                 if np.isnat(day).any():
@@ -85,6 +88,17 @@ def frame(folder: str | Path, table: Table) -> pd.DataFrame:
     read = [pd.DataFrame(batch) for batch in batches(folder, table)]
     columns = [ours for ours, _ in table.columns.values()]
     return pd.concat(read, ignore_index=True) if read else pd.DataFrame(columns=columns)
+
+
+def check_spans(table: pd.DataFrame) -> None:
+    """Refuse rows without a first day, or with a last one before it; the index has the rows of the file."""
+    backward = table["end"] < table["start"]
+    for bad, message in (
+        (table["start"].isna(), "rows must have a first day, found none"),
+        (backward, "rows must end on their first day or later, found an earlier end"),
+    ):
+        if bad.any():
+            raise InputError(f"{message} in row {bad.idxmax()}")
 
 
 def _format(path: Path, table: Table) -> pa.dataset.FileFormat | str:
@@ -109,8 +123,8 @@ def _edge(day: str | None, last: bool) -> np.datetime64:
 
 
 def _expression(field: pa.Field, first: np.datetime64, last: np.datetime64) -> pa.dataset.Expression | None:
-    """Return a condition that lets a Parquet file skip rows; None where its days are no dates."""
-    if not pa.types.is_temporal(field.type):
+    """Return a condition that lets a Parquet file skip rows; None where its days are no dates, or are refused."""
+    if not pa.types.is_temporal(field.type) or getattr(field.type, "tz", None):
         return None
     low, high = max(first, np.datetime64("1700-01-01")), min(last, np.datetime64("2200-01-01"))  # in nanoseconds too
     edges = [pa.scalar(day.item(), pa.date32()).cast(field.type) for day in (low, high + 1)]
@@ -121,39 +135,56 @@ def _expression(field: pa.Field, first: np.datetime64, last: np.datetime64) -> p
 # -- columns ------------------------------------------------------------
 
 
-def _days(name: str, values: pa.Array) -> np.ndarray:
+def _days(name: str, values: pa.Array, start: int) -> np.ndarray:
+    if zone := getattr(values.type, "tz", None):
+        raise InputError(f"{name} must be in exchange time without a time zone, found time zone {zone}")
     if pa.types.is_temporal(values.type):
         return values.cast(pa.date32(), safe=False).to_numpy(zero_copy_only=False).astype("M8[D]")
     labels, codes = encode(values)
     text = (labels.astype(np.int64) if labels.dtype.kind in "iuf" else labels).astype(str)
     until_now = text.str.startswith("9999") | text.isin([*MISSING, *_LETTERS])
-    try:
-        known = read_stamps(pd.DataFrame({name: text.astype(object).mask(until_now)}), name)
-    except InputError as error:  # which counts distinct days, not rows
-        raise InputError(str(error).partition(" in row ")[0]) from None
-    return np.append(known.astype("M8[D]"), np.datetime64("NaT", "D"))[codes]
+    used, first = np.unique(codes[codes >= 0], return_index=True)  # a message names the first row of a distinct day
+    rows = pd.Series(np.flatnonzero(codes >= 0)[first] + start, used).reindex(labels.index, fill_value=start)
+    days = pd.DataFrame({name: text.astype(object).mask(until_now)}).set_index(pd.Index(rows, name="row"))
+    return np.append(read_stamps(days, name).astype("M8[D]"), np.datetime64("NaT", "D"))[codes]
 
 
-def _numbers(name: str, values: pa.Array) -> np.ndarray:
+def _numbers(name: str, values: pa.Array, start: int) -> np.ndarray:
+    if pa.types.is_boolean(values.type):
+        raise InputError(f"column {name!r} must be numeric, found truth values")
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
-    return read_numbers(name, series(values)).astype(np.float64, copy=False)
+    numbers = read_numbers(name, series(values), start).astype(np.float64, copy=False)
+    _refuse(np.isinf(numbers), f"{name} must hold finite numbers or none", numbers, start)
+    return numbers
 
 
-def _whole(name: str, values: pa.Array) -> np.ndarray:
-    numbers = _numbers(name, values)
-    numbers = np.where(np.isnan(numbers), 0.0, numbers)
-    if (numbers % 1 != 0).any():
-        raise InputError(f"{name} must hold whole numbers, found {numbers[numbers % 1 != 0][0]}")
+def _whole(name: str, values: pa.Array, start: int) -> np.ndarray:
+    numbers = np.nan_to_num(_numbers(name, values, start))
+    bad = (numbers % 1 != 0) | (np.abs(numbers) > _LARGEST)
+    _refuse(bad, f"{name} must hold whole numbers of at most {_LARGEST}", numbers, start)
     return numbers.astype(np.int64)
 
 
-def _text(name: str, values: pa.Array) -> np.ndarray:
+def _key(name: str, values: pa.Array, start: int) -> np.ndarray:
+    numbers = _numbers(name, values, start)
+    _refuse(np.isnan(numbers), f"{name} must be given in every row", numbers, start)
+    return _whole(name, values, start)
+
+
+def _text(name: str, values: pa.Array, start: int) -> np.ndarray:
     labels, codes = encode(values)
     return np.append(labels.astype(str).str.strip().to_numpy(object), "")[codes]
 
 
-_READERS: dict[Kind, Callable[[str, pa.Array], np.ndarray]] = {
+def _refuse(bad: np.ndarray, message: str, numbers: np.ndarray, start: int) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"{message}, found {'none' if np.isnan(numbers[row]) else numbers[row]} in row {start + row}")
+
+
+_READERS: dict[Kind, Callable[[str, pa.Array, int], np.ndarray]] = {
+    "key": _key,
     "whole": _whole,
     "number": _numbers,
     "text": _text,

@@ -1,8 +1,11 @@
 """From extracts of WRDS to a panel."""
 
+import numpy as np
+
 from finattn.config import DataConfig
 from finattn.config.require import require
 from finattn.config.wrds import WrdsConfig
+from finattn.data.table_files import located
 from finattn.data.wrds.compustat import read_reports, with_fundamentals
 from finattn.data.wrds.crsp import panel_fields, read_names, read_rows
 from finattn.data.wrds.extracts import find
@@ -43,25 +46,24 @@ def load_wrds(config: WrdsConfig, start: str | None = None, end: str | None = No
         find(str(config.extracts), table)
     names = read_names(config)
     rows = read_rows(config, names, start, end)
-    fields, counts = panel_fields(config, names, rows)
+    with np.errstate(over="ignore"):  # a panel refuses what is not finite
+        fields, counts = panel_fields(config, names, rows)
     del rows
-    panel = Panel(
-        **fields,
-        periods_per_year={"monthly": 12, "daily": 252}[config.frequency],
-        source={
-            "wrds": {
-                "layout": config.layout,
-                "frequency": config.frequency,
-                "tables": [f"{table.schema}.{table.name}" for table in tables],
-                "common_shares": config.common_shares,
-                "exchanges": list(config.exchanges),
-                "missing_delisting": config.missing_delisting,
-                "industries": config.industries,
-            },
-            "rows": counts.pop("rows"),
-            "counts": {name: count for name, count in counts.items() if count},
+    source = {
+        "wrds": {
+            "layout": config.layout,
+            "frequency": config.frequency,
+            "tables": [f"{table.schema}.{table.name}" for table in tables],
+            "common_shares": config.common_shares,
+            "exchanges": list(config.exchanges),
+            "missing_delisting": config.missing_delisting,
+            "industries": config.industries,
         },
-    )
+        "rows": counts.pop("rows"),
+        "counts": {name: count for name, count in counts.items() if count},
+    }
+    with located(find(str(config.extracts), tables[0])):
+        panel = Panel(**fields, periods_per_year={"monthly": 12, "daily": 252}[config.frequency], source=source)
     if config.industries == "french":
         reports, _ = read_reports(config, annual(config))
         codes = french_codes(panel, names.table, read_links(config), reports)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from finattn.config.wrds import WrdsConfig
 
-Kind = Literal["whole", "number", "text", "date"]
+Kind = Literal["key", "whole", "number", "text", "date"]  # a key is a whole number that is there in every row
 Columns = Mapping[str, tuple[str, Kind]]
 
 
@@ -40,7 +40,7 @@ class Layout(NamedTuple):
 
 def _ciz_stocks(name: str, prefix: str) -> Table:
     columns: Columns = {
-        "permno": ("permno", "whole"),
+        "permno": ("permno", "key"),
         f"{prefix}caldt": ("date", "date"),
         f"{prefix}ret": ("return", "number"),
         f"{prefix}prc": ("price", "number"),
@@ -55,7 +55,7 @@ _CIZ_NAMES = Table(
     "crsp",
     "stksecurityinfohist",
     {
-        "permno": ("permno", "whole"),
+        "permno": ("permno", "key"),
         "secinfostartdt": ("start", "date"),
         "secinfoenddt": ("end", "date"),
         "issuernm": ("name", "text"),
@@ -73,7 +73,7 @@ _CIZ_NAMES = Table(
 
 def _legacy(letter: str, volume_unit: int) -> Layout:
     stocks: Columns = {
-        "permno": ("permno", "whole"),
+        "permno": ("permno", "key"),
         "date": ("date", "date"),
         "ret": ("return", "number"),
         "prc": ("price", "number"),
@@ -81,7 +81,7 @@ def _legacy(letter: str, volume_unit: int) -> Layout:
         "vol": ("volume", "number"),
     }
     names: Columns = {
-        "permno": ("permno", "whole"),
+        "permno": ("permno", "key"),
         "namedt": ("start", "date"),
         "nameendt": ("end", "date"),
         "comnam": ("name", "text"),
@@ -90,7 +90,7 @@ def _legacy(letter: str, volume_unit: int) -> Layout:
         "exchcd": ("exchcd", "whole"),
     }
     delistings: Columns = {
-        "permno": ("permno", "whole"),
+        "permno": ("permno", "key"),
         "dlstdt": ("date", "date"),
         "dlstcd": ("code", "whole"),
         "dlret": ("return", "number"),
@@ -113,7 +113,7 @@ LINKS = Table(
     "crsp",
     "ccmxpf_lnkhist",
     {
-        "gvkey": ("gvkey", "whole"),
+        "gvkey": ("gvkey", "key"),
         "lpermno": ("permno", "whole"),
         "linktype": ("linktype", "text"),
         "linkprim": ("linkprim", "text"),
@@ -144,7 +144,7 @@ def quarterly(config: WrdsConfig) -> Table:
 
 def _reports(name: str, figures: Mapping[str, str], currency: str, extra: Columns) -> Table:
     where = _STANDARD | {currency: "USD"}
-    columns: dict[str, tuple[str, Kind]] = {"gvkey": ("gvkey", "whole"), "datadate": ("datadate", "date")}
+    columns: dict[str, tuple[str, Kind]] = {"gvkey": ("gvkey", "key"), "datadate": ("datadate", "date")}
     columns |= {stored: (ours, "number") for ours, stored in figures.items()}
     columns |= {stored: (stored, "text") for stored in where}
     return Table("comp", name, columns | dict(extra), where=where)

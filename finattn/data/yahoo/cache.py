@@ -53,10 +53,19 @@ class About:
 
 
 class Cached(NamedTuple):
-    """A ticker's file: `table` has a row a day, by the exchange's date, and columns `COLUMNS`."""
+    """A ticker's file: `table` has a row a day, by the exchange's date, and columns `COLUMNS`.
+
+    A row after `about.through` is of a day that was not over: it has a split or a dividend, by which Yahoo had adjusted
+    the closes before already, and nothing else.
+    """
 
     about: About
     table: pd.DataFrame
+
+    @property
+    def final(self) -> pd.DataFrame:
+        """Rows of days that are over."""
+        return self.table[: self.about.through]
 
 
 def place(config: YahooConfig, ticker: str) -> Path:

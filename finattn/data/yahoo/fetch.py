@@ -71,8 +71,8 @@ def fetch(
     older one is asked for the last 14 days and what came since: where closes, adjusted closes, splits or dividends of
     these days are no longer the same, as after every later split or dividend, the whole ticker is fetched anew. Rows
     are kept up to the last day that is over at the exchange, also after `end`: Yahoo's closes are in today's shares,
-    and only later splits say what was paid then. After three tickers in a row that Yahoo refused for the rate, it is
-    not asked for the others; call again later.
+    and only later splits say what was paid then; of a day that is not over, its split and dividend alone. After three
+    tickers in a row that Yahoo refused for the rate, it is not asked for the others; call again later.
 
     Parameters
     ----------
@@ -148,13 +148,15 @@ def _bring(ticker: str, path: Path, span: _Span, config: YahooConfig, outside: O
 
 def _update(ticker: str, cached: Cached, span: _Span, config: YahooConfig, outside: Outside) -> tuple[Cached, str, str]:
     """Add what came since, or fetch all anew where the days before it are no longer the same."""
-    since = cached.table.index[-1] - _OVERLAP
+    last = cached.final.index[-1]
+    since = last - _OVERLAP
     fresh = _cached(ticker, cached.about.start, download(ticker, since, config, outside), span.now)
-    change = _change(cached.table[since:], fresh.table[: cached.table.index[-1]])
+    change = _change(cached.final[since:], fresh.table[:last])
     if change:
         return _whole(ticker, cached, span, config, outside, change)
     table = pd.concat([cached.table[cached.table.index < since], fresh.table])
-    return Cached(fresh.about, table), "unchanged" if len(table) == len(cached.table) else "updated", ""
+    updated = Cached(fresh.about, table)
+    return updated, "unchanged" if len(updated.final) == len(cached.final) else "updated", ""
 
 
 def _whole(
@@ -167,15 +169,20 @@ def _whole(
     if cached:
         start = min(start, pd.Timestamp(cached.about.start))
     fresh = _cached(ticker, str(start.date()), download(ticker, start, config, outside), span.now)
-    if not (fresh.table["close"] > 0).any():
+    if not (fresh.final["close"] > 0).any():
         raise DownloadError(f"no close from {start.date()} to {fresh.about.through}")
     return fresh, "refetched" if reason else "fetched", reason
 
 
 def _cached(ticker: str, start: str, found: Download, now: pd.Timestamp) -> Cached:
-    """Leave out a day that is not over, whose last price is no close."""
+    """Leave out a day that is not over, whose last price is no close, but for its split and dividend.
+
+    Yahoo's closes before it are adjusted for that split already.
+    """
     through = _last_day(now, found.timezone, found.final_after)
-    over = found.table.index <= through
+    table, over = found.table.copy(), found.table.index <= through
+    table.loc[~over, ["close", "adjusted_close", "volume"]] = np.nan
+    kept = over | (table["split"] != 1) | (table["dividend"] > 0)
     about = About(
         ticker=ticker,
         timezone=found.timezone,
@@ -186,7 +193,7 @@ def _cached(ticker: str, start: str, found: Download, now: pd.Timestamp) -> Cach
         final_after=found.final_after,
         retrieved=now.tz_convert("UTC").strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
-    return Cached(about, found.table[over])
+    return Cached(about, table[kept])
 
 
 def _last_day(now: pd.Timestamp, timezone: str, final_after: int) -> pd.Timestamp:
@@ -225,11 +232,11 @@ def _summary(batch: list[_Outcome]) -> str:
 
 
 def _row(outcome: _Outcome) -> dict[str, object]:
-    days = outcome.cached.table.index if outcome.cached else pd.DatetimeIndex([pd.NaT]).as_unit("s")
+    days = outcome.cached.final.index if outcome.cached else pd.DatetimeIndex([pd.NaT]).as_unit("s")
     return {
         "ticker": outcome.ticker,
         "status": outcome.status,
-        "rows": len(outcome.cached.table) if outcome.cached else 0,
+        "rows": len(days) if outcome.cached else 0,
         "first": days[0],
         "last": days[-1],
         "reason": outcome.reason,

@@ -43,14 +43,17 @@ def read_panel(
 
     Yahoo's closes, volumes and dividends are in shares of the day of retrieval: adjusted for all later splits, and
     closes not for dividends. With S_t the product of a ticker's splits after t, the panel has what was known at t:
-    price = close · S_t and dollar_volume = volume / S_t · price, in the currency of the exchange. Splits after the last
-    day cached are in neither. Returns are (close_t + dividend_t) / close_{t-1} − 1 (`finattn.data.prices`), or, with
+    price = close · S_t and dollar_volume = volume / S_t · price, in the currency of the exchange. Splits after the day
+    of retrieval are in neither. Returns are (close_t + dividend_t) / close_{t-1} − 1 (`finattn.data.prices`), or, with
     `config.auto_adjust`, ratios of Yahoo's adjusted closes, for which it takes a dividend off the close before; the two
     differ by about the price's change times the dividend's yield.
 
     Dates are the exchanges' own, and the calendar has every date on which a ticker has a close. Where exchanges differ
-    in holidays, a firm's return after one of its own is missing unless `longest_gap` bridges it. A firm is listed from
-    its first close to its last.
+    in holidays, a firm's return after one of its own is missing unless `longest_gap` bridges it.
+
+    A firm is listed on the dates on which it has a close, and on no other, so that nothing depends on what came later.
+    A gap is thus an interruption, for which `finattn.blocks.forward_returns` gives no target, and the date after the
+    last close is that on which the firm left; Yahoo gives no delisting return for it.
 
     Parameters
     ----------
@@ -86,9 +89,10 @@ def read_panel(
     """
     cached = _read_all(config, start)
     counts = {"rows_without_close": 0, "infinite_values": 0}
-    tables = [_clean(item.table, counts) for item in cached]
-    # A day without any close is one on which no exchange traded; a split or dividend on it stays.
-    calendar = pd.DatetimeIndex(np.unique(np.concatenate([table.index.to_numpy() for table in tables])))
+    tables = [_clean(item, counts) for item in cached]
+    # A day without any close is one on which no exchange traded; a split or dividend on it stays once it is over.
+    over = [table[: item.about.through].index.to_numpy() for table, item in zip(tables, cached, strict=True)]
+    calendar = pd.DatetimeIndex(np.unique(np.concatenate(over)))
     fields: dict[str, Any] = {
         "dates": calendar.to_numpy().astype("M8[D]"),
         "firms": np.array(config.tickers, str),
@@ -97,9 +101,7 @@ def read_panel(
     }
     columns = _as_traded(tables, config.auto_adjust)
     fields |= {name: _wide(calendar, [column[name] for column in columns]) for name in columns[0]}
-    known = fields["price"] > 0
-    seen, to_come = np.logical_or.accumulate(known), np.logical_or.accumulate(known[::-1])[::-1]
-    fields["listed"] = seen & to_come
+    fields["listed"] = fields["price"] > 0
     apply_prices(fields, "adjusted_prices" if config.auto_adjust else "raw_prices", longest_gap)
     del fields["counts"]
     source = _source(cached, config, longest_gap)
@@ -124,13 +126,13 @@ def _read_all(config: YahooConfig, start: str | None) -> list[Cached]:
     return cached
 
 
-def _clean(table: pd.DataFrame, counts: dict[str, int]) -> pd.DataFrame:
+def _clean(cached: Cached, counts: dict[str, int]) -> pd.DataFrame:
     """Make infinities missing and leave out days on which nothing happened, and add to the counts of them."""
-    infinite = np.isinf(table.to_numpy())
-    table = table.mask(infinite)
+    infinite = np.isinf(cached.table.to_numpy())
+    table = cached.table.mask(infinite)
     empty = table["close"].isna() & (table["split"] == 1) & ~(table["dividend"] > 0)
     counts["infinite_values"] += int(infinite.sum())
-    counts["rows_without_close"] += int(table["close"].isna().sum())
+    counts["rows_without_close"] += int(table[: cached.about.through]["close"].isna().sum())
     return table[~empty]
 
 
@@ -150,10 +152,10 @@ def _as_traded(tables: Sequence[pd.DataFrame], auto_adjust: bool) -> list[dict[s
 
 
 def _wide(calendar: pd.DatetimeIndex, columns: Sequence[pd.Series]) -> np.ndarray:
-    """Place a series a firm on the calendar (t, n)."""
+    """Place a series a firm on the calendar (t, n); what is on a day that is not over has no place there."""
     wide = np.full((len(calendar), len(columns)), np.nan)
     for n, column in enumerate(columns):
-        wide[calendar.get_indexer(column.index), n] = column.to_numpy()
+        wide[:, n] = column.reindex(calendar).to_numpy()
     return wide
 
 

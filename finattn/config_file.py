@@ -12,6 +12,8 @@ import yaml
 from finattn.config import RunConfig
 from finattn.errors import InputError
 
+_MOST_VALUES = 100_000
+
 
 def to_yaml(config: RunConfig) -> str:
     """Write a configuration as YAML that `finattn run` reads again."""
@@ -30,8 +32,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         content = _Loader(Path(path).read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise InputError(f"the configuration must be a YAML file, found no file {path}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a value such as 2001-13-01 is a ValueError
-        raise InputError(f"{path}: the configuration must be readable YAML: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:  # 2001-13-01 is a ValueError
+        message = " ".join(str(error).split())[:300]
+        raise InputError(f"{path}: the configuration must be readable YAML: {message}") from None
+    if fault := _outsized(content):
+        raise InputError(f"{path}: {fault}")
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise InputError(f"{path}: the configuration must be a mapping of keys, found {type(content).__name__}")
@@ -42,11 +47,29 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def _outsized(content: Any) -> str:
+    """Say what makes content unfit: aliases that unfold without end, or keys that are no text; "" for nothing."""
+    waiting, seen = [content], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > _MOST_VALUES:
+            return f"the configuration must hold at most {_MOST_VALUES} values, aliases unfolded, found more"
+        if isinstance(value, dict):
+            odd = [key for key in value if not isinstance(key, str)]
+            if odd:
+                return f"keys must be text, found {odd[0]!r}: put it in quotes"
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+    return ""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which a key stands once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key in own]
         twice = [key for key in keys if keys.count(key) > 1]
         if twice:
             raise yaml.YAMLError(f"key {twice[0]} is given twice (line {node.start_mark.line + 1} and after)")

@@ -505,7 +505,7 @@ REFUSALS = {
     "look back in nothing": (lambda: Rule(look_back="period", period=None), "must go with a column of periods"),
     "unusable": (lambda: Rule(unusable="keep"), "unusable must be one of refuse, drop, found 'keep'"),
     "delay": (lambda: Rule(delay_rows=-1), "delay_rows must be a whole number from 0, found -1"),
-    "half a day": (lambda: Rule(delay_days=0.5), "delay_days must be a whole number from 0, found 0.5"),
+    "half a day": (lambda: Rule(delay_days=0.5), "delay_days must be a whole number, found 0.5"),
     "close": (lambda: Rule(close="4 pm"), "close must be a time such as '16:00', found '4 pm'"),
     "overlap": (lambda: asof.spans(make_panel(), CODES, overlap="first"), "one of refuse, latest, found 'first'"),
     "no start": (
@@ -527,3 +527,9 @@ def test_what_cannot_be_joined_is_refused_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keys", [{"period": ["x"]}, {"period": {}}, {"amended": [1]}, {"firm": None}])
+def test_a_rule_of_another_kind_is_refused(keys):
+    with pytest.raises(InputError, match=f"{next(iter(keys))} must be text"):
+        Rule(**keys)

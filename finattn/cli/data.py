@@ -39,6 +39,8 @@ def describe_data(given: list[str]) -> int:
     made = make(parser, [*source_of(name), *rest], [*DATA_KEYS, *thresholds])
     if made.html is not None and Path(made.html).is_dir():
         raise InputError(f"html must be a file to write to, found a folder at {made.html}")
+    if made.html is not None and not made.html.lower().endswith((".html", ".htm")):  # it might be the user's data
+        raise InputError(f"html must be a file that ends in .html, found {made.html}")
     from finattn.data import load
     from finattn.data.describe import describe
     from finattn.report import description
@@ -66,8 +68,9 @@ def load_data(given: list[str]) -> int:
     if made.out is None:
         raise InputError("--out must be a folder to write to, found none")
     place = Path(made.out)
-    free = not place.exists() or place.is_dir() and (not any(place.iterdir()) or (place / "panel.json").exists())
-    if not free or ((place / "panel.json").exists() and not made.force):
+    there = {file.name for file in place.iterdir()} if place.is_dir() else set()
+    saved = "panel.json" in there and all(name == "panel.json" or name.endswith(".npy") for name in there)
+    if (place.exists() and not place.is_dir()) or (there and not (saved and made.force)):
         raise InputError(f"--out must be absent or empty, or a saved panel with --force, found {place}")
     from finattn.data import load
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from finattn.config.require import require, require_types
 
+_MOST = 10**9  # firm-days
+
 
 @dataclass(frozen=True)
 class SimulatedConfig:
@@ -33,3 +35,5 @@ class SimulatedConfig:
         require_types(self, "data.simulated.")
         for name in ("firms", "days"):
             require(f"data.simulated.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        fits = self.firms * self.days <= _MOST
+        require("data.simulated.firms", self.firms, fits, f"such that firms x days is at most {_MOST}")

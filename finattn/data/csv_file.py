@@ -39,7 +39,8 @@ class CsvFile(TableFile):
 
     def batches(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield a block at a time of the columns asked for, as text or, where all of a block are numbers, as these."""
-        places, start = [self.stored.index(self.names[name]) for name in names], 0
+        place, start = {stored: i for i, stored in enumerate(self.stored)}, 0
+        places = [place[self.names[name]] for name in names]
         for batch in self._blocks(places):
             yield {name: self._read(name, batch.column(i), start) for i, name in enumerate(names)}
             start += batch.num_rows
@@ -47,7 +48,8 @@ class CsvFile(TableFile):
     def frame(self) -> pd.DataFrame:
         """Return the columns that are used, text as categories; a column is numbers where all of it are."""
         names = list(self.names)
-        batches = list(self._blocks([self.stored.index(name) for name in self.names.values()]))
+        place = {stored: i for i, stored in enumerate(self.stored)}
+        batches = list(self._blocks([place[name] for name in self.names.values()]))
         columns = {}
         for i, name in enumerate(names):
             whole = pa.chunked_array([batch.column(i) for batch in batches], pa.binary()).combine_chunks()

@@ -64,8 +64,9 @@ class ParquetFile(TableFile):
     @property
     def index(self) -> str | None:
         """The name of the one index in what pandas says of the file."""
-        metadata = self._schema.pandas_metadata or {}
-        names = [name for name in metadata.get("index_columns", []) if isinstance(name, str)]
+        metadata: Any = self._schema.pandas_metadata
+        columns = metadata.get("index_columns") if isinstance(metadata, dict) else None
+        names = [name for name in columns if isinstance(name, str)] if isinstance(columns, list) else []
         return names[0] if len(names) == 1 else None
 
     def is_float32(self, name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from finattn.config.require import require_types
 from finattn.data.columns import check_columns, firm_places, is_count, read_flags, read_numbers, read_stamps
 from finattn.errors import InputError
 from finattn.panel import Panel
@@ -75,6 +76,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        require_types(self)
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, found {getattr(self, name)!r}")

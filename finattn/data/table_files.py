@@ -6,6 +6,7 @@ line that names the file, the row and the column.
 
 import csv
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class TableFile:
             if absent:
                 raise InputError(f"data.{key} must name columns of the file, found no {', '.join(absent)} in it")
         mapped = [self.columns.get(name, name) for name in stored if self._is_used(name)]
-        twice = sorted({name for name in mapped if mapped.count(name) > 1})
+        twice = sorted(name for name, count in Counter(mapped).items() if count > 1)
         if twice:
             raise InputError(f"columns of a long frame must be unique, found more than one {some(twice)}")
         return self

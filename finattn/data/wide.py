@@ -1,5 +1,6 @@
 """Wide files, a column for each firm and a file for each variable, to the fields of a panel."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def variables(tables: Sequence[TableFile], values: str, names: Mapping[str, str]
         return {NEEDED[values][0]: tables[0]}
     called = [names.get(stem(table.path), stem(table.path)) for table in tables]
     folder = tables[0].path.parent
-    twice = sorted({name for name in called if called.count(name) > 1})
+    twice = sorted(name for name, count in Counter(called).items() if count > 1)
     if twice:
         raise InputError(
             f"{folder}: wide files must each be a variable of their own, found more than one {some(twice)}"

@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -26,6 +26,7 @@ from finattn.blocks import Blocks, Reference, Scaling
 from finattn.config import RunConfig, TargetConfig
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
+from finattn.ledger import Setup, read_trials, record
 from finattn.metrics import demeaned
 from finattn.panel import Panel
 from finattn.splits import Fold, WalkForward, label_overlap
@@ -81,8 +82,20 @@ class Step(NamedTuple):
 
 def rungs(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None = None) -> list[Rung]:
     """Return the forecasters that a configuration names, in its order."""
+    plain, seeded = _plain(config), _seeded(config, on_epoch)
+    # A rung's settings tell neither its seeds, which stand beside them, nor what changes no result.
+    silent = _seeded(replace(config, training=replace(config.training, seeds=(0,), threads=0)), None)
+    makers, described = plain | seeded, plain | silent
+    return [
+        Rung(name, makers[name], (0,) if name in plain else config.training.seeds, _settings(described[name](0)))
+        for name in config.forecasters
+    ]
+
+
+def _plain(config: RunConfig) -> dict[str, Callable[[int], Any]]:
+    """Return the makers of forecasters without chance in them."""
     chosen = config.baselines
-    baselines: dict[str, Callable[[int], Any]] = {
+    return {
         "zero": lambda seed: Zero(),
         "historical_mean": lambda seed: HistoricalMean(),
         "ridge": lambda seed: Ridge(chosen.ridge_strengths, chosen.ridge_lookback),
@@ -93,17 +106,18 @@ def rungs(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None 
             chosen.elastic_net_strengths, chosen.elastic_net_ratios, chosen.ridge_lookback
         ),
     }
+
+
+def _seeded(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None) -> dict[str, Callable[[int], Any]]:
+    """Return the makers of forecasters with chance in them."""
+    chosen = config.baselines
     seeded: dict[str, Callable[[int], Any]] = {
         "boosting": lambda seed: Boosting(chosen.boosting_rates, chosen.boosting_leaves, seed=seed),
         "kernel_regression": lambda seed: KernelRegression(chosen.peer_windows, seed=seed),
         "look_up": _look_up(config, on_epoch),
         "lstm": _lstm(config, on_epoch),
     }
-    seeded |= {name: _attention(config, name, on_epoch) for name in config.attention}
-    return [
-        Rung(name, baselines[name]) if name in baselines else Rung(name, seeded[name], config.training.seeds)
-        for name in config.forecasters
-    ]
+    return seeded | {name: _attention(config, name, on_epoch) for name in config.attention}
 
 
 def _look_up(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None) -> Callable[[int], Forecaster]:
@@ -145,6 +159,7 @@ def walk_forward(
     *,
     reference: Panel | None = None,
     neighbours: np.ndarray | None = None,
+    ledger: str | Path | None = None,
 ) -> Forecasts:
     """Fit and forecast fold by fold.
 
@@ -161,6 +176,8 @@ def walk_forward(
     reference : a universe on the same dates that models along "reference" query, such as `blocks.factor_panel(panel)`.
     neighbours : (n, n) or (t, n, n) bool, whom each firm can attend to along "neighbours", such as ``codes[:, None] ==
         codes`` or an edge list of your own; row t must be known at the close of dates[t], and (n, n) before the panel.
+    ledger : folder of the ledger to which each forecaster is appended with its net returns at the end, so that a later
+        search is counted, see `finattn.ledger`; None appends nothing.
 
     Returns
     -------
@@ -170,7 +187,7 @@ def walk_forward(
     ------
     InputError
         Where splits and target differ, a fold is empty or without observed targets, the folder belongs to something
-        else, or a forecaster refuses the panel.
+        else, the ledger is broken, or a forecaster refuses the panel.
 
     Examples
     --------
@@ -190,14 +207,19 @@ def walk_forward(
         forecasters = [Rung(name, _copies(f), settings=_settings(f)) for name, f in forecasters.items()]
     if not forecasters:
         raise InputError("walk_forward needs at least one forecaster, found none")
+    if ledger:
+        read_trials(ledger)  # so that a broken one is found before anything is fitted
+    settings = {rung.name: rung.settings for rung in forecasters}
     folds = list(splits.split(panel.dates))
     total = len(folds) * sum(len(rung.seeds) for rung in forecasters)
     folder = None if folder is None else Path(folder)
     tables, number = [], 0
     for fold in folds:
         cuts = cut_fold(panel, fold, target, reference, neighbours)
-        if folder and fold is folds[0]:  # only now, so that what is refused leaves nothing behind
-            _open(folder, panel, splits, target, forecasters, _prints(reference, neighbours))
+        if (folder or ledger) and fold is folds[0]:  # only now, so that what is refused leaves nothing behind
+            setup = Setup(settings, target, splits, _prints(reference, neighbours))
+            if folder:
+                _open(folder, panel, setup)
         for rung in forecasters:
             for seed in rung.seeds:
                 place = fit_folder(folder, fold.number, rung.name, seed) if folder else None
@@ -212,21 +234,16 @@ def walk_forward(
     table = pd.concat(tables, ignore_index=True)
     positions = np.concatenate([fold.test for fold in folds])
     overlap = label_overlap(positions, target.horizon)
-    return Forecasts(table, target.horizon, target.delay, overlap, panel.periods_per_year)
+    forecasts = Forecasts(table, target.horizon, target.delay, overlap, panel.periods_per_year)
+    if ledger:
+        record(ledger, panel, forecasts, setup)
+    return forecasts
 
 
-def _open(
-    folder: Path,
-    panel: Panel,
-    splits: WalkForward,
-    target: TargetConfig,
-    forecasters: Sequence[Rung],
-    beside: dict[str, str],
-) -> None:
+def _open(folder: Path, panel: Panel, setup: Setup) -> None:
     """Open a folder of fits, and refuse one that belongs to another panel, target, splits or forecasters."""
-    settings = {rung.name: rung.settings for rung in forecasters}
-    key = {"panel": panel.fingerprint, "target": asdict(target), "splits": asdict(splits), "forecasters": settings}
-    key |= beside
+    key: dict[str, Any] = {"panel": panel.fingerprint, "target": asdict(setup.target), "splits": asdict(setup.splits)}
+    key |= {"forecasters": dict(setup.settings), **setup.beside}
     file = folder / "key.json"
     fitted = next(folder.glob("*/*/fit.json"), None)
     if fitted and file.exists() and (earlier := json.loads(file.read_text(encoding="utf-8"))) != key:

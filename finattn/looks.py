@@ -29,6 +29,14 @@ LABELS = {
     "time": "Attention, time",
     "firm": "Attention, firms",
     "both": "Attention, both",
+    "momentum": "Momentum",
+    "elastic_net": "Elastic net",
+    "boosting": "Boosting",
+    "lstm": "LSTM",
+    "kernel_regression": "Kernel regression",
+    "look_up": "Learned look-up",
+    "stacked": "Attention, stacked",
+    "linear": "Attention, linear",
 }
 STYLES = {
     "both": Style("#D55E00", "solid", "circle", 2.8),

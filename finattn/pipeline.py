@@ -25,6 +25,7 @@ from finattn.errors import InputError
 from finattn.evaluation import evaluate, portfolio
 from finattn.experiment import Step, check_folds, fit_folder, fold_spans, rungs, tuning, walk_forward
 from finattn.forecasts import Forecasts
+from finattn.ledger import Setup, read_trials, selection
 from finattn.panel import Panel
 from finattn.splits import WalkForward, decision_mask
 from finattn.storage import atomic_file, discard, is_partial, sweep, write_json
@@ -64,7 +65,7 @@ def run(config: RunConfig, force: bool = False, watch: Watch | None = None) -> P
         For what the source, the features, the folds or the run's folder refuse.
     """
     watch = watch or Watch()
-    _set_threads(config.training.threads)
+    set_threads(config.training.threads)
     watch.on_stage("reading the panel")
     panel = features.build(data.load(config.data), config.features)
     _check(config, panel)
@@ -81,20 +82,24 @@ def _stages(config: RunConfig, panel: Panel, folder: Path, watch: Watch) -> Path
     started, began = datetime.now(UTC), time.perf_counter()
     watch.on_stage("fitting and forecasting")
     models = rungs(config, watch.on_epoch)
-    forecasts = walk_forward(panel, models, splits, config.target, folder / "folds", watch.on_step)
+    ledger, setup = ledger_folder(config), Setup({rung.name: rung.settings for rung in models}, config.target, splits)
+    forecasts = walk_forward(panel, models, splits, config.target, folder / "folds", watch.on_step, ledger=ledger)
     forecasts.save(folder / "forecasts.parquet")
     watch.on_stage("evaluating")
     against = [name for name in dict.fromkeys((config.headline[1], config.primary[1])) if name in forecasts.models]
-    _write(evaluate(forecasts, against), folder / "metrics.parquet")
-    _write(_portfolios(config, forecasts, panel), folder / "portfolio.parquet")
+    write_table(evaluate(forecasts, against), folder / "metrics.parquet")
+    write_table(_portfolios(config, forecasts, panel), folder / "portfolio.parquet")
+    searched = selection(ledger, panel, setup)
+    write_json(folder / "selection.json", searched.figures)
     explained = list(_explanations(config, panel, splits, folder / "folds"))
     if explained:
-        _write(pd.concat(explained, ignore_index=True), folder / "explanations.parquet")
+        write_table(pd.concat(explained, ignore_index=True), folder / "explanations.parquet")
     facts = {
         "last_session_started": started.isoformat(timespec="seconds"),
         "last_session_seconds": round(time.perf_counter() - began, 1),
         "folds": fold_spans(panel, splits),
         "counts": _counts(panel, forecasts, splits),
+        "ledger": searched.ledger,
         "tuning": tuning(folder / "folds"),
     }
     write_json(folder / "provenance.json", provenance(config, panel) | facts)
@@ -155,6 +160,11 @@ def alone(config: RunConfig) -> Iterator[None]:
         lock.release()
 
 
+def ledger_folder(config: RunConfig) -> Path:
+    """Return where the trials of a run are recorded, with those of all others that write to the same place."""
+    return config.folder.parent / "ledger"
+
+
 def walk_forward_splits(config: RunConfig) -> WalkForward:
     """Return the splitter of a configuration; rows before the features' longest window are not trained on."""
     split = dataclasses.asdict(config.splits)
@@ -164,7 +174,10 @@ def walk_forward_splits(config: RunConfig) -> WalkForward:
 
 def _check(config: RunConfig, panel: Panel) -> None:
     """Refuse before anything is written what a forecaster would refuse later."""
-    folder = config.folder
+    folder, ledger = config.folder, ledger_folder(config)
+    if folder == ledger:
+        raise InputError(f"name must not be {config.name!r}, which is the folder of the ledger of all runs")
+    read_trials(ledger)  # refuses one that is broken
     begun = (folder / "run.json").exists() or not folder.exists()
     if not begun and not all(is_partial(item) for item in folder.iterdir()):
         raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")
@@ -180,14 +193,16 @@ def _check(config: RunConfig, panel: Panel) -> None:
         raise InputError("sic_kernel needs characteristics, found none: name some in features")
 
 
-def _set_threads(threads: int) -> None:
+def set_threads(threads: int) -> None:
+    """Let torch use so many threads; 0 leaves its choice."""
     if threads:
         import torch
 
         torch.set_num_threads(threads)
 
 
-def _write(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as Parquet, atomically."""
     with atomic_file(path) as temporary:
         table.to_parquet(temporary, index=False)
 

@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import linear_model
 
 from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero, sic_kernel
-from finattn.baselines.sic_kernel import slope_on, peer_matrix, trailing_returns
+from finattn.baselines.sic_kernel import peer_matrix, slope_on, trailing_returns
 from finattn.baselines.tabular import Tabular, flat_window
 from finattn.blocks import Block, Blocks, Scaling, observed
 from finattn.config import TargetConfig

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import make_panel
 
-from finattn import cli, pipeline
+from finattn import cli, ledger, pipeline
 from finattn.cli import arguments as command_line
 from finattn.config import RunConfig
 from finattn.config_file import read_yaml
@@ -63,7 +63,7 @@ def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
     written = {path.name for path in run.iterdir()}
     assert written == {
         "config.yaml", "run.json", "panel", "folds", "forecasts.parquet", "metrics.parquet", "portfolio.parquet",
-        "explanations.parquet", "provenance.json", "report.html",
+        "selection.json", "explanations.parquet", "provenance.json", "report.html",
     }  # fmt: skip
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["counts"]["missing_delisting_returns"] == 1
@@ -77,9 +77,36 @@ def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
 
 
 def test_two_runs_elsewhere_and_from_scratch_give_the_same_bytes(work):
-    for name in ("one", "two"):
-        assert cli.main(["run", "small.yaml", "--name", name]) == 0
-    assert digest(work / "runs/one/forecasts.parquet") == digest(work / "runs/two/forecasts.parquet")
+    places = [("runs", "one"), ("runs", "two"), ("elsewhere", "one")]
+    for out, name in places:
+        assert cli.main(["run", "small.yaml", "--out", out, "--name", name]) == 0
+    for file in ("forecasts.parquet", "metrics.parquet", "portfolio.parquet", "selection.json", "explanations.parquet"):
+        assert len({digest(work / out / name / file) for out, name in places}) == 1, file
+
+
+def test_every_configuration_that_was_run_counts_in_the_ledger_and_its_head_is_told(work):
+    told, options = [], ["--forecasters", "[zero, ridge, sic_average]"]
+    for name, changed in (("a", []), ("b", ["--baselines.ridge_strengths", "[9.0]"]), ("c", [])):
+        assert cli.main(["run", "small.yaml", "--name", name, *options, *changed]) == 0
+        provenance = json.loads((work / "runs" / name / "provenance.json").read_text())
+        figures = json.loads((work / "runs" / name / "selection.json").read_text())
+        told.append((provenance["ledger"], figures["trials"], figures["undefined"]))
+        assert provenance["ledger"]["head"] in (work / "runs" / name / "report.html").read_text()
+    counts = [(said["trials"], said["overlapping"], trials, undefined) for said, trials, undefined in told]
+    assert counts == [(3, 3, 2, 1), (4, 4, 3, 1), (4, 4, 3, 1)]
+    assert told[1][0]["head"] == told[2][0]["head"] != told[0][0]["head"]
+    assert ledger.verify(work / "runs/ledger", [said["head"] for said, *_ in told]) == 4
+
+
+def test_a_broken_ledger_and_a_run_in_its_place_are_refused_before_anything_is_written(work, capsys):
+    assert cli.main(["run", "small.yaml", "--name", "ledger"]) == 2
+    assert "name must not be 'ledger', which is the folder of the ledger" in capsys.readouterr().err
+    assert not (work / "runs").exists()
+    (work / "runs/ledger").mkdir(parents=True)
+    (work / "runs/ledger/trials.jsonl").write_text("broken\n")
+    assert cli.main(["run", "small.yaml"]) == 2
+    assert "runs/ledger/trials.jsonl, line 1: expected a trial as JSON" in capsys.readouterr().err
+    assert not (work / "runs/small").exists()
 
 
 def test_force_starts_over_and_a_changed_configuration_is_refused_without_it(work, capsys):
@@ -216,7 +243,7 @@ BAD = {
     ),
     "a horizon too long": (["run", "small.yaml", "--target.horizon", "9999"], "target.horizon must leave dates"),
     "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
-    "an unknown verb": (["walk"], "the verb must be one of run, report, data, bench, found 'walk'"),
+    "an unknown verb": (["walk"], "the verb must be one of run, ladder, report, data, bench, found 'walk'"),
     "a folder of something else": (
         ["run", "small.yaml", "--out", ".", "--name", "panel"],
         "must be absent, empty or a",
@@ -301,6 +328,10 @@ BAD = {
         ["data", "describe", "yahoo", "--data.yahoo.tickers", "[A]", "--data.yahoo.cache", "cache"],
         "data.yahoo.tickers must be in the cache cache, found no 'A': run finattn data fetch yahoo",
     ),
+    "a page over the data": (
+        ["data", "describe", "plain.csv", "--html", "plain.csv"],
+        "html must be a file that ends in .html, found plain.csv",
+    ),
     "a page without a name": (["data", "describe", "panel", "--html"], "--html: expected one argument"),
 }
 
@@ -384,6 +415,14 @@ def test_data_load_makes_the_panel_of_a_configuration_and_saves_it(work, capsys)
     assert Panel.load("made").fingerprint == expected.fingerprint
     assert cli.main(["data", "load", "panel", "--out", "made", "--force"]) == 0
     assert Panel.load("made").fingerprint == Panel.load("panel").fingerprint
+
+
+def test_data_load_never_removes_what_is_not_a_panels(work, capsys):
+    assert cli.main(["data", "load", "panel", "--out", "mine"]) == 0
+    (work / "mine" / "notes.txt").write_text("precious")
+    assert cli.main(["data", "load", "panel", "--out", "mine", "--force"]) == 2
+    assert "must be absent or empty, or a saved panel with --force" in capsys.readouterr().err
+    assert (work / "mine" / "notes.txt").read_text() == "precious"
 
 
 def test_the_verbs_of_data_say_what_they_do(work, capsys):

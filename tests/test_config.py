@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from finattn.config import (
     BaselinesConfig,
     DataConfig,
+    LadderConfig,
     ModelConfig,
     PortfolioConfig,
     RunConfig,
@@ -33,6 +34,7 @@ SECTIONS = {
     "training": TrainingConfig,
     "baselines": BaselinesConfig,
     "portfolio": PortfolioConfig,
+    "ladder": LadderConfig,
 }
 
 
@@ -299,3 +301,43 @@ def test_written_configurations_are_read_again(tmp_path):
 def test_shipped_configurations_haveknown_keys_and_sound_values(file):
     content = read_yaml(str(file))
     assert rebuilt(content).name == file.name.removesuffix(".yaml")
+
+
+# -- YAML that is not meant well ------------------------------------------------------------
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (BOMB, "must hold at most 100000 values, aliases unfolded"),
+        ("data: &d {source: file, path: a.csv, columns: *d}\n", "must hold at most 100000 values, aliases unfolded"),
+        ("data: " + "[" * 5000 + "]" * 5000, "must be readable YAML"),
+        (
+            "data: {columns: {2020-01-02: x}}\n",
+            r"keys must be text, found datetime.date\(2020, 1, 2\): put it in quotes",
+        ),
+    ],
+)
+def test_yaml_that_unfolds_without_end_or_has_odd_keys_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_yaml(path)
+    assert "bad.yaml" in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_yaml_may_merge_mappings(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(
+        "target: &t {horizon: 5}\nsplits: {test: 1Y}\nmodel: {width: 16}\ndata: {<<: {start: '2010'}, end: '2012'}\n"
+    )
+    assert read_yaml(path)["data"] == {"start": "2010", "end": "2012"}
+
+
+def test_a_simulation_larger_than_any_memory_is_refused():
+    with pytest.raises(InputError, match="data.simulated.firms must be such that firms x days is at most 1000000000"):
+        DataConfig("simulated", simulated={"firms": 10**7, "days": 10**7})

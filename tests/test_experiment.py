@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from finattn import ledger
 from finattn.baselines import HistoricalMean, Ridge, SICKernel, Zero
 from finattn.blocks import Blocks, Scaling, factor_panel
-from finattn.config import BaselinesConfig, RunConfig, TargetConfig, TrainingConfig
+from finattn.config import BASELINES, OTHERS, BaselinesConfig, RunConfig, TargetConfig, TrainingConfig
 from finattn.errors import InputError
+from finattn.evaluation import portfolio
 from finattn.experiment import (
     Forecaster,
     Rung,
@@ -307,7 +309,67 @@ def test_noise_is_shrunk_and_perfect_scores_are_not(panel):
     assert 0 <= calibrate(Given(noise), train, valid, noise)[1] < 1e-3
 
 
+# -- ledger ------------------------------------------------------------
+
+
+def test_a_walk_forward_appends_its_forecasters_once(panel, splits, tmp_path):
+    place, fits = tmp_path / "ledger", tmp_path / "fits"
+    forecasts = walk_forward(panel, {"zero": Zero(), "mine": Momentum(2.0)}, splits, TARGET, fits, ledger=place)
+    first, second = ledger.read_trials(place)
+    assert (first.model, second.model, second.panel) == ("zero", "mine", panel.fingerprint)
+    assert second.settings == json.loads((fits / "key.json").read_text())["forecasters"]["mine"]
+    expected = portfolio(forecasts, panel, delay=1)
+    own = expected.loc[expected["model"] == "mine", "net"]
+    np.testing.assert_allclose(ledger.net_returns(place, second), own, rtol=0, atol=1e-12)
+    walk_forward(panel, {"zero": Zero(), "mine": Momentum(2.0)}, splits, TARGET, fits, ledger=str(place))  # found
+    walk_forward(panel, {"mine": Momentum(2.0)}, splits, TARGET, ledger=place)  # fitted again
+    assert ledger.verify(place, [second.hash]) == 2
+    walk_forward(panel, {"mine": Momentum(-2.0)}, splits, TARGET, ledger=place)
+    assert ledger.verify(place, [second.hash]) == 3
+
+
+def test_without_a_ledger_nothing_is_written(panel, splits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    walk_forward(panel, {"zero": Zero()}, splits, TARGET)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_ledger_is_refused_before_anything_is_fitted(panel, splits, tmp_path):
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger/trials.jsonl").write_text("{}\n")
+    with pytest.raises(InputError, match="trials.jsonl, line 1: expected a trial"):
+        walk_forward(panel, {"mine": Momentum()}, splits, TARGET, tmp_path / "fits", ledger=tmp_path / "ledger")
+    assert Momentum.fits == 0 and not (tmp_path / "fits").exists()
+
+
+def test_a_trial_holds_what_was_given_beside_the_panel(panel, splits, tmp_path):
+    peers = panel.industry[0][:, None] == panel.industry[0]
+    for neighbours in (None, peers):
+        walk_forward(panel, {"mine": Momentum()}, splits, TARGET, ledger=tmp_path, neighbours=neighbours)
+    first, second = ledger.read_trials(tmp_path)
+    assert first.beside == {} and list(second.beside) == ["neighbours"] and first.net == second.net
+
+
 # -- configuration ------------------------------------------------------------
+
+
+def test_the_settings_of_rungs_tell_configurations_apart_and_nothing_else():
+    names = (*BASELINES, *OTHERS, "both")
+    config = RunConfig(forecasters=names)
+    settings = {rung.name: rung.settings for rung in rungs(config)}
+    assert all("NoneType" not in text and " at 0x" not in text for text in settings.values())
+    training = TrainingConfig(seeds=(3, 4), threads=2)
+    again = rungs(dataclasses.replace(config, training=training), on_epoch=lambda *told: None)
+    assert {rung.name: rung.settings for rung in again} == settings
+    changes = {
+        "ridge": {"baselines": BaselinesConfig(ridge_strengths=(0.5,))},
+        "sic_kernel": {"baselines": BaselinesConfig(bandwidths=(0.3,))},
+        "both": {"model": dataclasses.replace(config.model, width=8)},
+        "lstm": {"training": TrainingConfig(epochs=99)},
+    }
+    for name, change in changes.items():
+        other = {rung.name: rung.settings for rung in rungs(dataclasses.replace(config, **change))}
+        assert other[name] != settings[name] and other["zero"] == settings["zero"], name
 
 
 def test_rungs_follow_the_configuration():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import pandas as pd
 import pytest
 from conftest import make_panel
 
+from finattn import cli
 from finattn.baselines import HistoricalMean, Ridge, Zero
-from finattn.config import ModelConfig, RunConfig, TargetConfig, TrainingConfig
+from finattn.config import LadderConfig, ModelConfig, RunConfig, TargetConfig, TrainingConfig
 from finattn.data import Design, simulate
 from finattn.errors import InputError
 from finattn.evaluation import Comparison, Estimate, clark_west, mean_inference, model_confidence_set, primary
@@ -24,6 +26,7 @@ from finattn.ladder import (
     answers,
     climb,
     ladder_table,
+    select,
     sentences,
     standard,
 )
@@ -241,8 +244,8 @@ def answer(gain, error, p, claim, pair=PRIMARY):
     "given, expected",
     [
         (answer(0.031, 0.01, 0.001, True), "Better? Yes, as declared beforehand: rank IC 0.031 ± 0.010 higher than"),
-        (answer(0.03, 0.02, 0.07, False), "Better? Not beyond luck: rank IC 0.030 ± 0.020 higher than sic_kernel"),
-        (answer(-0.03, 0.02, 0.93, False), "Better? Not beyond luck: rank IC 0.030 ± 0.020 lower than sic_kernel"),
+        (answer(0.03, 0.02, 0.07, False), "Better? Not beyond luck: rank IC 0.030 ± 0.020 higher than SIC kernel"),
+        (answer(-0.03, 0.02, 0.93, False), "Better? Not beyond luck: rank IC 0.030 ± 0.020 lower than SIC kernel"),
         (
             answer(0.03, 0.01, 0.002, True, ("both", "ridge")),
             "Better? It seems so, but this was not the declared comparison: rank IC",
@@ -264,6 +267,79 @@ def test_only_questions_whose_rungs_are_there_are_answered(climbed):
     assert answers(climbed.forecasts) == ()
     (question, found), *rest = answers(climbed.forecasts, [*QUESTIONS, Question("Ridge?", "ridge", "sic_average")])
     assert not rest and question.asks == "Ridge?" and found.model == "ridge"
+
+
+# -- the stage and its command ------------------------------------------------------------
+
+COMMAND = [
+    "ladder", "--name", "small", "--data.source", "panel", "--data.path", "panel", "--features", "[]",
+    "--target.horizon", "2", "--splits.first_test", "2002-01-01", "--splits.test", "4M", "--splits.valid", "3M",
+    "--ladder.rungs", "[zero, ridge, sic_average, sic_kernel, look_up, firm]", "--model.width", "8",
+    "--model.lookback", "2", "--training.epochs", "1", "--training.minimum_epochs", "1",
+]  # fmt: skip
+
+
+def test_the_command_climbs_writes_every_file_and_answers(firms, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    firms.save("panel")
+    assert cli.main(COMMAND) == 0
+    printed = capsys.readouterr().out
+    folder = tmp_path / "runs/small/ladder"
+    assert printed.splitlines()[-1] == "ladder: runs/small/ladder/ladder.html"
+    assert "Do learned peers beat SIC peers?" in printed and "Kernel" not in printed and "Learned" in printed
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {
+        "answers.json", "forecasts.parquet", "ladder.html", "portfolio.parquet", "provenance.json", "table.parquet",
+        "trials.parquet",
+    } | ({"key.json"} & files)  # fmt: skip
+    table = pd.read_parquet(folder / "table.parquet").set_index("rung")
+    assert table.loc["firm", "net_sharpe_error"] > 0 and 0 <= table.loc["firm", "deflated_sharpe"] <= 1
+    assert math.isnan(table.loc["zero", "net_sharpe"])  # holds nothing
+    page = (folder / "ladder.html").read_text()
+    assert "a direction: what a firm looks for" in page and 'src="http' not in page
+    before = {path: path.stat().st_mtime_ns for path in (folder / "folds").rglob("fit.json")}
+    assert cli.main([*COMMAND, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert {path: path.stat().st_mtime_ns for path in (folder / "folds").rglob("fit.json")} == before
+    assert [row["rung"] for row in content["table"]] == [
+        "zero",
+        "ridge",
+        "sic_average",
+        "sic_kernel",
+        "look_up",
+        "firm",
+    ]
+    assert content["answers"] and len(content["trials"]) == 1 + 3 * 4 + 4 + 4
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--ladder.rungs", "[zero, rigde]"], "ladder.rungs must be among zero, .*found 'rigde'"),
+        (["--ladder.rungs", "[firm]"], "rung 'firm' starts from 'look_up', which must come before it"),
+        (["--ladder.rugs", "[firm]"], r"unknown key ladder.rugs, did you mean ladder.rungs\?"),
+    ],
+)
+def test_the_command_refuses_in_one_line(firms, tmp_path, monkeypatch, capsys, more, message):
+    monkeypatch.chdir(tmp_path)
+    firms.save("panel")
+    assert cli.main([*COMMAND, *more]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.count("\n") == 1 and not (tmp_path / "runs/small/ladder/folds").exists()
+
+
+def test_rungs_that_a_panel_does_not_allow_are_left_out_or_refused_where_named(firms):
+    bare = firms.replace(features=firms.features[:, :, :0], feature_names=(), industry=np.zeros(firms.shape, int))
+    names = [rung.name for rung in select(QUICK, bare)]
+    assert names == ["zero", "historical_mean", "momentum", "ridge", "elastic_net", "boosting", "lstm", "time", "both"]
+    named = replace(QUICK, ladder=LadderConfig(rungs=("zero", "firm")))
+    with pytest.raises(InputError, match="ladder.rungs: firm needs characteristics, found a panel without"):
+        select(named, bare)
+
+
+def test_a_rung_is_compared_with_the_nearest_one_below_that_is_there(firms):
+    named = replace(QUICK, ladder=LadderConfig(rungs=("zero", "ridge", "look_up", "firm"), bases=False))
+    assert [rung.below for rung in select(named, firms)] == [None, "zero", "zero", "look_up"]
 
 
 # -- the truth, in small ------------------------------------------------------------

@@ -18,12 +18,12 @@ def test_the_python_example_is_fifteen_lines_and_runs(capsys):
     assert "rank" not in printed and "attention" in printed and "sic_kernel" in printed
 
 
-@pytest.mark.parametrize("name", ["sp500", "attention"])
+@pytest.mark.parametrize("name", ["sp500", "attention", "ladder_truth"])
 def test_every_result_comes_from_the_results_file(name):
     benchmark = pytest.importorskip(f"benchmarks.{name}")
     results = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
     section = README.split(benchmark.MARKERS[0])[1].split(benchmark.MARKERS[1])[0].strip()
-    assert section == benchmark.readme_section(results)
+    assert section == benchmark.readme_section(results).strip()
 
 
 def test_the_file_tree_names_every_module_and_nothing_else():

@@ -50,7 +50,21 @@ def make_run(folder: Path, firms: int = 8, start: str = "2015-01-01", end: str =
     _portfolio(rng, panel).to_parquet(folder / "portfolio.parquet")
     _explanations(rng, panel, lags).to_parquet(folder / "explanations.parquet")
     (folder / "provenance.json").write_text(json.dumps(_provenance(panel, forecasts)), encoding="utf-8")
+    (folder / "selection.json").write_text(json.dumps(_selection()), encoding="utf-8")
     return folder
+
+
+def _selection() -> dict[str, Any]:
+    models = [
+        {"model": "zero", "sharpe": None, "probability": None, "deflated": None},
+        {"model": "ridge", "sharpe": 0.9, "probability": 0.99, "deflated": 0.8},
+        {"model": "both", "sharpe": 0.4, "probability": 0.9, "deflated": 0.312},
+    ]
+    return {
+        "trials": 24, "undefined": 3, "benchmark": 0.4531, "models": models,
+        "portfolio": {"quantiles": 5, "cost": 0.001, "delay": 1},
+        "overfitting": {"probability": 0.43, "trials": 20, "dates": 1600},
+    }  # fmt: skip
 
 
 def _panel(rng: np.random.Generator, firms: int, start: str, end: str) -> Panel:
@@ -120,6 +134,7 @@ def _provenance(panel: Panel, forecasts: Forecasts) -> dict[str, Any]:
         "finattn": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "platform": "Linux", "threads": 2,
         "started": "2025-01-02T03:04:05", "seconds": 123.4, "panel_fingerprint": panel.fingerprint,
         "config_hash": "c" * 64, "seeds": [0, 1], "peak_memory_gib": 1.25, "folds": folds,
+        "ledger": {"head": "d" * 64, "trials": 31, "overlapping": 27},
         "counts": {"decision_dates": 140, "firms": len(panel.firms), "forecasts": len(forecasts.table),
                    "listed_but_unobserved": 3, "missing_delisting_returns": 0, "unrealised": 16},
         "sample": ["These are 8 survivors: firms that failed are not among them.", "SIC codes are those of today."],
@@ -222,6 +237,19 @@ def test_text_from_data_is_never_markup(copy: Path) -> None:
     assert outline.text.count(NASTY) == 2
 
 
+def test_the_ledger_is_told_with_its_head_and_never_as_markup(copy: Path, outline: Outline) -> None:
+    assert "of 24 trials would show without skill: 0.31 for attention along time and firms" in outline.text
+    assert outline.text.count("d" * 64) == 2  # in the sentence and in the table of provenance
+    found = _selection()
+    found["models"] = [found["models"][1] | {"model": f"{NASTY} </p><script>"}]
+    (copy / "selection.json").write_text(json.dumps(found))
+    record = json.loads((copy / "provenance.json").read_text())
+    (copy / "provenance.json").write_text(json.dumps(record | {"ledger": {"head": NASTY}}))
+    attacked = Outline(report.write(copy).read_text(encoding="utf-8"))
+    assert attacked.all("img") == [] and len(attacked.all("script")) == len(outline.all("script"))
+    assert attacked.text.count(NASTY) == 3
+
+
 def test_figures_hold_the_numbers_of_the_files(run: Path, page: str) -> None:
     text = re.search(r'data-for="figure-intervals">(.*?)</script>', page, re.DOTALL)
     assert text is not None
@@ -238,6 +266,7 @@ def test_figures_hold_the_numbers_of_the_files(run: Path, page: str) -> None:
     [
         ("portfolio.parquet", "This run has no portfolios", {"value"}),
         ("explanations.parquet", "This run holds no weights along time", {"lags", "peers"}),
+        ("selection.json", "How many trials there were before is not known", set()),
     ],
 )
 def test_a_missing_optional_file_is_said(
@@ -285,10 +314,11 @@ def test_a_file_that_every_report_needs_is_named_when_it_is_missing(copy: Path, 
     assert not (copy / "report.html").exists()
 
 
-def test_broken_provenance_is_refused_and_leaves_the_old_report(copy: Path) -> None:
+@pytest.mark.parametrize("file", ["provenance.json", "selection.json"])
+def test_broken_json_is_refused_and_leaves_the_old_report(copy: Path, file: str) -> None:
     (copy / "report.html").write_text("old")
-    (copy / "provenance.json").write_text("{")
-    with pytest.raises(InputError, match=r"provenance\.json must be JSON"):
+    (copy / file).write_text("{")
+    with pytest.raises(InputError, match=rf"{re.escape(file)} must be JSON"):
         report.write(copy)
     assert (copy / "report.html").read_text() == "old"
     assert not list(copy.glob(".partial-*"))
@@ -413,6 +443,35 @@ def test_portfolios_are_said_net_of_costs() -> None:
     )
     assert "no 95% interval lies above zero" in sentences.portfolio({"both": Result(0.1, 0.2, lower=-0.3)}, 0)
     assert sentences.portfolio({"zero": Result(NAN, NAN)}, 0) == "No portfolio has a defined Sharpe ratio."
+
+
+def test_a_deflated_sharpe_ratio_is_told_of_the_headline_and_of_the_best() -> None:
+    found = _selection()
+    opening = "Deflated Sharpe ratio, the probability that the true one is above "
+    many = "what the best of 24 trials would show without skill: "
+    end = ", whose Sharpe ratio is this run's highest."
+    both = "0.31 for attention along time and firms and 0.80 for ridge"
+    assert sentences.deflated(found, "both") == opening + many + both + end
+    assert sentences.deflated(found, "ridge") == opening + many + "0.80 for ridge" + end
+    assert sentences.deflated(found, "zero") == sentences.deflated(found, "ridge")
+    alone = found | {"trials": 1, "models": [found["models"][1] | {"deflated": 0.9999}]}
+    assert sentences.deflated(alone, "ridge") == opening + "zero: > 0.99 for ridge" + end
+    none = found | {"models": found["models"][:1]}
+    assert sentences.deflated(none, "zero").startswith("No Sharpe ratio of this run can be set against")
+
+
+def test_the_ledger_is_told_with_what_it_cannot_know() -> None:
+    assert sentences.search(_selection(), "abc") == (
+        "The ledger knows 24 trials on data of the same source, or with at least half of the firms and days in common, "
+        "this run's among them, and 3 that held nothing. The best of so many is expected to show a Sharpe ratio of "
+        "0.45 without skill; correlated trials count in full. Compared are portfolios of 5 quantiles at 10 basis "
+        "points, traded one day after the decision. The probability of backtest overfitting is 0.43 over the 20 trials "
+        "with the same 1,600 dates. The ledger knows nothing of what was tried elsewhere. Its head: abc."
+    )
+    few = _selection() | {"trials": 1, "undefined": 0, "portfolio": None, "overfitting": None}
+    text = sentences.search(few, "abc")
+    assert "knows 1 trial on data" in text and "this run's among them. The best" in text and "quantiles" not in text
+    assert "overfitting is undefined: it needs two trials with the same 32 dates. The ledger" in text
 
 
 def test_undefined_numbers_are_dashes_with_a_note() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from finattn import __version__
 from finattn.cli.data import describe_data, fetch_data, load_data
-from finattn.cli.runs import bench, report, run
+from finattn.cli.runs import bench, ladder, report, run
 from finattn.errors import InputError
 
 _ABOUT = "Attention over a panel of firms, along time and along firms, beside baselines tuned as hard."
@@ -66,6 +66,7 @@ def data(given: list[str]) -> int:
 
 VERBS: Verbs = {
     "run": (run, "run a configuration from source to report"),
+    "ladder": (ladder, "tune, fit and compare all rungs from ridge to attention along both axes"),
     "report": (report, "write a run's report again"),
     "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),

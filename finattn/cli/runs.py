@@ -1,6 +1,7 @@
 """Verbs that run a configuration."""
 
 import argparse
+import json
 from pathlib import Path
 
 from finattn.cli.arguments import OneLineParser, find, is_help, parse, run_parser
@@ -9,6 +10,12 @@ from finattn.errors import InputError
 _BENCH = """Measure attention along time and along firms, beside operations and memory by formula.
 
 Along time, windows encoded again against one pass in a band; along firms, softmax against linear attention."""
+_LADDER = """Climb the ladder: momentum, ridge, boosting, SIC peers, learned peers, attention along firms and time.
+
+Every rung is tuned with at most four trials on the first fold, then fixed, and set against the one below; the answers
+and the table are printed and written to runs/NAME/ladder. A second call goes on where the first one stopped; --json
+prints everything as JSON. Every key of the configuration can be given as --key value, such as
+--ladder.rungs '[ridge, sic_kernel, look_up, firm]'."""
 _RUN = """Run a configuration from source to report, and write it all to runs/NAME.
 
 A second run goes on where the first one stopped. Every key of the configuration can be given as --key value,
@@ -29,6 +36,30 @@ def run(given: list[str]) -> int:
     with RunProgress() as progress:
         report = pipeline.run(config, force, progress)
     print(f"report: {report}")
+    return 0
+
+
+def ladder(given: list[str]) -> int:
+    """Parse `finattn ladder [CONFIG] [--force] [--json] [--key value …]` and climb it."""
+    as_json = "--json" in given
+    given = [argument for argument in given if argument != "--json"]
+    path = Path(given.pop(0)) if given and not given[0].startswith("-") else Path("configs/sp500.yaml")
+    parser = run_parser("ladder", _LADDER)
+    if is_help(given):
+        parser.print_help()
+        return 0
+    config, force = parse(parser, find(path), given)
+    from finattn import ladder_pipeline
+    from finattn.progress import RunProgress
+    from finattn.report import ladder as shown
+
+    with RunProgress() as progress:
+        page = ladder_pipeline.run(config, force, progress)
+    if as_json:
+        print(json.dumps(shown.as_dict(page.parent), indent=2))
+        return 0
+    shown.show(page.parent)
+    print(f"ladder: {page}")
     return 0
 
 

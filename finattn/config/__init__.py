@@ -5,6 +5,7 @@
 
 from finattn.config.data import DataConfig, ReportsConfig, Source
 from finattn.config.evaluation import BASELINES, OTHERS, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
+from finattn.config.ladder import LadderConfig
 from finattn.config.model import AXES, Axis, ModelConfig, Normaliser, TrainingConfig
 from finattn.config.run import RunConfig
 from finattn.config.sec import SecConfig
@@ -19,6 +20,7 @@ __all__ = [
     "Axis",
     "BaselinesConfig",
     "DataConfig",
+    "LadderConfig",
     "ModelConfig",
     "Normaliser",
     "PortfolioConfig",

@@ -1,10 +1,10 @@
 """Where a panel comes from."""
 
 import os
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal, get_args
 
-from finattn.config.require import require, require_types
+from finattn.config.require import nest, require, require_types
 from finattn.config.sec import SecConfig
 from finattn.config.simulated import SimulatedConfig
 from finattn.config.wrds import WrdsConfig
@@ -115,14 +115,14 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Refuse a source without its path, and keys that do not go together."""
-        for item in fields(self):
-            if is_dataclass(item.default_factory) and isinstance(value := getattr(self, item.name), dict):
-                object.__setattr__(self, item.name, item.default_factory(**value))  # as plain YAML has it
-            elif isinstance(value := getattr(self, item.name), os.PathLike):
-                object.__setattr__(self, item.name, os.fspath(value))
+        nest(self)
+        for name in ("path", "industries"):
+            if isinstance(value := getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(value))
         require_types(self, "data.", skip=("start", "end"))  # days may be dates or years too
         require("data.source", self.source, self.source in get_args(Source), f"one of {', '.join(get_args(Source))}")
         needs = (self.path is None) != (self.source in _ONLY_FOR["path"])
+        require("data.path", self.path, self.path != "", "a file or folder")
         require("data.path", self.path, needs, "given for source 'file' or 'panel' and only then")
         for name, kinds in (("layout", ("long", "wide", "by_firm")), ("duplicates", ("refuse", "last")),
                             ("values", ("returns", "adjusted_prices", "raw_prices")),

@@ -1,6 +1,7 @@
 """One refusal for every setting."""
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -24,6 +25,13 @@ def require(key: str, value: Any, condition: object, expected: str) -> None:
     """
     if not condition:
         raise InputError(f"{key} must be {expected}, found {value!r}")
+
+
+def nest(config: Any) -> None:
+    """Make the sections of a frozen dataclass that are mappings, as plain YAML has them, what they are."""
+    for item in fields(config):
+        if is_dataclass(item.default_factory) and isinstance(value := getattr(config, item.name), dict):
+            object.__setattr__(config, item.name, item.default_factory(**value))
 
 
 def require_types(config: Any, prefix: str = "", skip: tuple[str, ...] = ()) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from finattn.config.data import DataConfig
 from finattn.config.evaluation import BASELINES, OTHERS, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
+from finattn.config.ladder import LadderConfig
 from finattn.config.model import Axis, ModelConfig, TrainingConfig
-from finattn.config.require import require, require_types
+from finattn.config.require import nest, require, require_types
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     portfolio: PortfolioConfig = field(default_factory=PortfolioConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)
 
     def __post_init__(self) -> None:
         """Refuse names that lead nowhere."""
+        nest(self)
         require_types(self)
         plain = re.fullmatch(r"\w[\w.-]{0,99}", self.name)
         require("name", self.name, plain, "a plain folder name of letters, digits, _ . and -")

@@ -1,7 +1,7 @@
 """The honest ladder: rungs tuned with one budget, each set against the one below, and what luck alone would give."""
 
 from finattn.ladder.climbing import Climbed, Once, climb
-from finattn.ladder.rungs import LadderRung, standard
+from finattn.ladder.rungs import LadderRung, select, standard
 from finattn.ladder.table import PRIMARY, QUESTIONS, Question, answers, ladder_table, sentences
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "answers",
     "climb",
     "ladder_table",
+    "select",
     "sentences",
     "standard",
 ]

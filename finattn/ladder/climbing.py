@@ -13,7 +13,7 @@ from finattn.config import TargetConfig
 from finattn.errors import InputError
 from finattn.experiment import Forecaster, Rung, Step, cut_fold, walk_forward
 from finattn.forecasts import Forecasts
-from finattn.ladder.rungs import LadderRung, Settings
+from finattn.ladder.rungs import LadderRung, Settings, check_order
 from finattn.metrics import mean_over_dates, rank_information_coefficient
 from finattn.panel import Panel
 from finattn.splits import WalkForward
@@ -72,6 +72,7 @@ def climb(
     *,
     seeds: Sequence[int] = (0,),
     on_step: Callable[[Step], None] | None = None,
+    ledger: str | Path | None = None,
 ) -> Climbed:
     """Tune each rung on the first fold's validation dates, in the order given, then walk all of them forward.
 
@@ -82,7 +83,7 @@ def climb(
     Parameters
     ----------
     panel : with its features built. rungs : see `finattn.ladder.standard`; those that others start from before them.
-    splits, target, on_step : as of `walk_forward`.
+    splits, target, on_step, ledger : as of `walk_forward`.
     folder : where trials and fits are written, so that what is killed goes on; None writes nothing.
     seeds : one fit each of rungs with chance in them.
 
@@ -100,7 +101,7 @@ def climb(
     >>> found.forecasts.models, found.trials["chosen"].sum().item()
     (('zero', 'historical_mean', 'momentum'), 3)
     """
-    _check(rungs)
+    check_order(rungs)
     target = target or TargetConfig(splits.horizon, splits.delay)
     folder = None if folder is None else Path(folder)
     fold = next(iter(splits.split(panel.dates)))
@@ -128,22 +129,12 @@ def climb(
         Rung(rung.name, _maker(rung.name, tuned), tuple(seeds) if rung.seeded else (0,), str(dict(fixed[rung.name])))
         for rung in rungs
     ]
-    forecasts = walk_forward(panel, walked, splits, target, folder and folder / "folds", on_step)
+    forecasts = walk_forward(panel, walked, splits, target, folder and folder / "folds", on_step, ledger=ledger)
     return Climbed(forecasts, pd.DataFrame(tables, columns=list(TRIALS)))
 
 
 def _maker(name: str, tuned: Callable[[str, int], Once]) -> Callable[[int], Forecaster]:
     return lambda seed: tuned(name, seed)
-
-
-def _check(rungs: Sequence[LadderRung]) -> None:
-    names = [rung.name for rung in rungs]
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"rungs must be unique and at least one, found {', '.join(names) or 'none'}")
-    for place, rung in enumerate(rungs):
-        missing = [name for name in rung.bases if name not in names[:place]]
-        if missing:
-            raise InputError(f"rung {rung.name!r} starts from {missing[0]!r}, which must come before it, found it not")
 
 
 def _skill(

@@ -17,7 +17,9 @@ from finattn.baselines import (
 )
 from finattn.config import Axis, RunConfig
 from finattn.config.require import require
+from finattn.errors import InputError
 from finattn.experiment import Forecaster
+from finattn.panel import Panel
 
 MOST_TRIALS = 4
 _FLAT = 100.0  # bandwidth, in units of characteristics ranked to [-1, 1]
@@ -190,3 +192,51 @@ def _attention(config: RunConfig, bases: bool) -> tuple[LadderRung, ...]:
         rung("time", "which past day matters", "ridge", ("time", "time"), "ridge"),
         rung("both", "both axes", "time", ("time", "firm"), "ridge"),
     )
+
+
+def select(config: RunConfig, panel: Panel) -> tuple[LadderRung, ...]:
+    """Return the rungs that a configuration names, or all that a panel allows.
+
+    Without industry codes there are no SIC peers, and without characteristics no kernels and no look-up, nor what
+    starts from it. A rung whose own rung below is not there is compared with the nearest one that is.
+
+    Raises
+    ------
+    InputError
+        For a name that no rung has, and for rungs that the panel does not allow.
+    """
+    rungs = standard(config, config.ladder.bases)
+    known = {rung.name: rung for rung in rungs}
+    unknown = [name for name in config.ladder.rungs if name not in known]
+    require("ladder.rungs", ", ".join(unknown), not unknown, f"among {', '.join(known)}")
+    lacking: dict[str, str] = {}
+    if not (panel.industry != 0).any():
+        lacking |= dict.fromkeys(("sic_average", "sic_kernel"), "industry codes")
+    if not panel.feature_names:
+        lacking |= dict.fromkeys(("sic_kernel", "kernel_regression", "look_up"), "characteristics")
+    lacking |= {rung.name: lacking[base] for rung in rungs for base in rung.bases if base in lacking}
+    refused = [name for name in config.ladder.rungs if name in lacking]
+    if refused:
+        raise InputError(f"ladder.rungs: {refused[0]} needs {lacking[refused[0]]}, found a panel without")
+    names = config.ladder.rungs or [name for name in known if name not in lacking]
+    chosen = tuple(replace(known[name], below=_nearest(known, name, names)) for name in names)
+    check_order(chosen)
+    return chosen
+
+
+def _nearest(known: Mapping[str, LadderRung], name: str, there: Sequence[str]) -> str | None:
+    below = known[name].below
+    while below is not None and below not in there:
+        below = known[below].below
+    return below
+
+
+def check_order(rungs: Sequence[LadderRung]) -> None:
+    """Refuse rungs that are not unique, or that come before one that they start from."""
+    names = [rung.name for rung in rungs]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"rungs must be unique and at least one, found {', '.join(names) or 'none'}")
+    for place, rung in enumerate(rungs):
+        missing = [name for name in rung.bases if name not in names[:place]]
+        if missing:
+            raise InputError(f"rung {rung.name!r} starts from {missing[0]!r}, which must come before it, found it not")

@@ -12,6 +12,7 @@ from finattn.evaluation.inference import one_sided
 from finattn.evaluation.tables import Comparison, contributions, paired_difference, primary
 from finattn.forecasts import Forecasts
 from finattn.ladder.rungs import LadderRung
+from finattn.looks import label
 
 COLUMNS = (
     "rung", "adds", "below", "rank_ic", "standard_error", "lower", "upper", "difference", "difference_error", "p_value",
@@ -115,7 +116,7 @@ def sentences(
     >>> from finattn.evaluation import Estimate
     >>> gain = Estimate(0.01, 0.02, 0.5, 0.6, -0.03, 0.05, -0.03, 0.05, 100, 0)
     >>> sentences([(QUESTIONS[4], Comparison("time", "ridge", "rank_ic", gain, 0.3, False))])[0]
-    'Does attention along time beat ridge? Not beyond luck: rank IC 0.010 ± 0.020 higher than ridge, one-sided p = 0.3.'
+    'Does attention along time beat ridge? Not beyond luck: rank IC 0.010 ± 0.020 higher than Ridge, one-sided p = 0.3.'
     """
     return tuple(_sentence(question, answer, sharpe or {}) for question, answer in found)
 
@@ -132,7 +133,7 @@ def _sentence(question: Question, answer: Comparison, sharpe: Mapping[str, tuple
     side = "higher" if gain.estimate >= 0 else "lower"
     text = (
         f"{question.asks} {verdict}: rank IC {abs(gain.estimate):.3f} ± {gain.standard_error:.3f} {side} than "
-        f"{question.against}, one-sided p = {answer.p_one_sided:.2g}."
+        f"{label(question.against)}, one-sided p = {answer.p_one_sided:.2g}."
     )
     if {question.model, question.against} <= set(sharpe):
         ours, theirs = (sharpe[name] for name in (question.model, question.against))

@@ -25,7 +25,7 @@ from finattn.storage import atomic_file
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder holds; `portfolio` and `explanations` are None where it lacks their file."""
+    """What a run's folder holds; `portfolio`, `explanations` and `selection` are None where it lacks their file."""
 
     name: str
     config: Mapping[str, Any]
@@ -36,6 +36,7 @@ class Run:
     metrics: pd.DataFrame
     portfolio: pd.DataFrame | None
     explanations: pd.DataFrame | None
+    selection: Mapping[str, Any] | None
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -63,8 +64,8 @@ def write(run: str | Path) -> Path:
 
     Parameters
     ----------
-    run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio.parquet
-        and explanations.parquet as there are.
+    run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio.parquet,
+        explanations.parquet and selection.json as there are.
 
     Raises
     ------
@@ -84,21 +85,26 @@ def read(folder: Path) -> Run:
     for name in ("config.yaml", "provenance.json", "forecasts.parquet", "metrics.parquet"):
         if not (folder / name).is_file():
             raise InputError(f"a report needs {name} in the run's folder, found none in {folder}")
-    try:
-        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / 'provenance.json'} must be JSON: {error}") from None
+    selection = folder / "selection.json"
     return Run(
         name=folder.resolve().name,
         config=read_yaml(folder / "config.yaml"),
         config_text=(folder / "config.yaml").read_text(encoding="utf-8"),
-        provenance=provenance,
+        provenance=_read_json(folder / "provenance.json"),
         panel=Panel.load(folder / "panel"),
         forecasts=Forecasts.load(folder / "forecasts.parquet"),
         metrics=pd.read_parquet(folder / "metrics.parquet"),
         portfolio=_optional(folder / "portfolio.parquet"),
         explanations=_optional(folder / "explanations.parquet"),
+        selection=_read_json(selection) if selection.is_file() else None,
     )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} must be JSON: {error}") from None
 
 
 def _optional(path: Path) -> pd.DataFrame | None:
@@ -120,6 +126,7 @@ def _context(run: Run) -> dict[str, Any]:
         "everything": tables.everything(run.metrics),
         "ranking": _ranking_figures(run, per_date),
         "portfolio": None if summary is None else tables.portfolio(summary),
+        "search": None if run.selection is None else sentences.search(run.selection, _head(run)),
         "value": None if run.portfolio is None else _value_figure(run.portfolio),
         "folds": embed("folds", plots.fold_timeline(folds), *FOLDS) if folds else None,
         **_attention_figures(run),
@@ -142,7 +149,13 @@ def _findings(run: Run, summary: pd.DataFrame | None) -> list[str]:
         sharpes = {name: _sharpe(summary, name, delay) for name in (model, against, *run.primary)}
         cost = run.config.get("portfolio", {}).get("cost")
         said.append(sentences.portfolio({k: v for k, v in sharpes.items() if v is not None}, delay, cost))
+    if run.selection is not None:
+        said.append(sentences.deflated(run.selection, model))
     return said
+
+
+def _head(run: Run) -> str:
+    return str(run.provenance.get("ledger", {}).get("head", sentences.MISSING))
 
 
 def _primary(run: Run) -> sentences.Result | None:

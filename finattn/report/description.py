@@ -42,7 +42,7 @@ def show(found: Description, name: str, console: Console | None = None) -> None:
         console.print()
         console.print(Text(table.caption if table.rows else f"{table.caption}: none", style="bold"), soft_wrap=True)
         if table.rows:
-            console.print(_rich(table))
+            console.print(as_rich(table))
         if table.note:
             console.print(Text(table.note), soft_wrap=True)
 
@@ -186,7 +186,8 @@ def _cell(value: Any, words: Callable[[Any], str]) -> str:
     return "infinite" if isinstance(value, float) and np.isinf(value) else words(value)
 
 
-def _rich(table: Table) -> RichTable:
+def as_rich(table: Table) -> RichTable:
+    """Return a table as a terminal shows it."""
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, heading in enumerate(table.header):
         made.add_column(Text(heading), justify="right" if place else "left")

@@ -214,6 +214,57 @@ def portfolio(sharpes: Mapping[str, Result], delay: int, cost: float | None = No
     return f"Long-short portfolios net of {costs}, traded {when}, have a Sharpe ratio of {_join(parts)}; {end}."
 
 
+def deflated(found: Mapping[str, Any], model: str) -> str:
+    """Say how far the Sharpe ratios of a model and of the run's best are beyond what a search would show.
+
+    Parameters
+    ----------
+    found : figures of `finattn.ledger.selection`. model : to name beside the best.
+    """
+    known = {row["model"]: row for row in found["models"] if row["deflated"] is not None}
+    if not known:
+        return "No Sharpe ratio of this run can be set against the number of trials."
+    best = max(known, key=lambda name: known[name]["sharpe"])
+    named = [name for name in dict.fromkeys((model, best)) if name in known]
+    parts = [f"{_share(known[name]['deflated'])} for {phrase(name)}" for name in named]
+    count = int(found["trials"])
+    above = f"above what the best of {count} trials would show without skill" if count > 1 else "above zero"
+    said = f"Deflated Sharpe ratio, the probability that the true one is {above}: {_join(parts)}"
+    return f"{said}, whose Sharpe ratio is this run's highest."
+
+
+def search(found: Mapping[str, Any], head: str) -> str:
+    """Say what the ledger counted as trials on the same data, and what it cannot know.
+
+    Parameters
+    ----------
+    found : as `deflated`. head : hash of the ledger's newest trial.
+    """
+    never = int(found["undefined"])
+    text = f"The ledger knows {_trials(int(found['trials']))} on data of the same source, or with at least half of the "
+    text += f"firms and days in common, this run's among them{f', and {never} that held nothing' if never else ''}. "
+    text += f"The best of so many is expected to show a Sharpe ratio of {number(found['benchmark'], 2)} without skill; "
+    text += "correlated trials count in full. "
+    if terms := found["portfolio"]:
+        text += f"Compared are portfolios of {terms['quantiles']} quantiles at {terms['cost'] * 1e4:g} basis points, "
+        text += "traded one day after the decision. "
+    if overfitting := found["overfitting"]:
+        text += f"The probability of backtest overfitting is {_share(overfitting['probability'])} over the "
+        text += f"{_trials(int(overfitting['trials']))} with the same {int(overfitting['dates']):,} dates. "
+    else:
+        text += "The probability of backtest overfitting is undefined: it needs two trials with the same 32 dates. "
+    return f"{text}The ledger knows nothing of what was tried elsewhere. Its head: {head}."
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count:,} trials"
+
+
+def _share(probability: float) -> str:
+    """Write a probability with two digits, never as certain."""
+    return "< 0.01" if probability < 0.005 else "> 0.99" if probability > 0.995 else f"{probability:.2f}"
+
+
 def _differs(pair: Result) -> bool:
     p = pair.p_value if math.isnan(pair.p_holm) else pair.p_holm
     return p < LEVEL

@@ -1,0 +1,113 @@
+"""The ladder as a stage: from a configuration to a table, answers in plain words, and a page."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from finattn import data, features
+from finattn.config import RunConfig
+from finattn.evaluation import Trials, deflated_sharpe, portfolio, portfolio_summary
+from finattn.experiment import check_folds, fold_spans
+from finattn.forecasts import Forecasts
+from finattn.ladder import LadderRung, answers, climb, ladder_table, select, sentences
+from finattn.ledger import head
+from finattn.panel import Panel
+from finattn.pipeline import (
+    Watch,
+    alone,
+    ledger_folder,
+    prepare,
+    provenance,
+    set_threads,
+    walk_forward_splits,
+    write_table,
+)
+from finattn.report import ladder as page
+from finattn.storage import write_json
+
+
+def run(config: RunConfig, force: bool = False, watch: Watch | None = None) -> Path:
+    """Climb the ladder of a configuration, going on where an earlier call stopped.
+
+    Files lie in the run's folder, in ``ladder/``: trials.parquet (what each rung was tuned over), forecasts.parquet,
+    table.parquet (see `finattn.ladder.ladder_table`, with Sharpe ratios after costs), portfolio.parquet, answers.json,
+    provenance.json and ladder.html.
+
+    Parameters
+    ----------
+    config : the whole run; `forecasters`, `attention` and `headline` are not used. force : start over, which removes
+        all of the run's folder. watch : told of progress.
+
+    Returns
+    -------
+    Path of the page.
+
+    Raises
+    ------
+    InputError
+        For what the source, the features, the folds, the rungs or the run's folder refuse.
+    """
+    watch = watch or Watch()
+    set_threads(config.training.threads)
+    watch.on_stage("reading the panel")
+    panel = features.build(data.load(config.data), config.features)
+    rungs, splits = select(config, panel), walk_forward_splits(config)
+    check_folds(panel, splits, config.target)
+    with alone(config):
+        folder = prepare(config, panel.fingerprint, force) / "ladder"
+        started, began = datetime.now(UTC), time.perf_counter()
+        watch.on_stage("tuning, fitting and forecasting")
+        found = climb(
+            panel,
+            rungs,
+            splits,
+            config.target,
+            folder,
+            seeds=config.training.seeds,
+            on_step=watch.on_step,
+            ledger=ledger_folder(config),
+        )
+        found.forecasts.save(folder / "forecasts.parquet")
+        write_table(found.trials, folder / "trials.parquet")
+        watch.on_stage("evaluating")
+        facts = {
+            "last_session_started": started.isoformat(timespec="seconds"),
+            "last_session_seconds": round(time.perf_counter() - began, 1),
+            "folds": fold_spans(panel, splits),
+            "ledger": {"head": head(ledger_folder(config))},
+        }
+        write_json(folder / "provenance.json", provenance(config, panel) | facts)
+        _evaluate(config, panel, found.forecasts, rungs, folder)
+        return page.write(folder)
+
+
+def _evaluate(
+    config: RunConfig, panel: Panel, forecasts: Forecasts, rungs: tuple[LadderRung, ...], folder: Path
+) -> None:
+    """Write the table, the daily portfolios, and the answers."""
+    chosen, missing = config.portfolio, config.target.missing_delisting_return
+    daily = portfolio(forecasts, panel, chosen.quantiles, chosen.cost, config.target.delay, missing)
+    write_table(daily, folder / "portfolio.parquet")
+    table = ladder_table(forecasts, rungs).merge(_after_costs(daily, panel.periods_per_year), how="left", on="rung")
+    write_table(table, folder / "table.parquet")
+    sharpe = {row["rung"]: (row["net_sharpe"], row["net_sharpe_error"]) for row in table.to_dict("records")}
+    said = sentences(answers(forecasts), {name: pair for name, pair in sharpe.items() if pair[0] == pair[0]})
+    write_json(folder / "answers.json", list(said))
+
+
+def _after_costs(daily: pd.DataFrame, periods_per_year: int) -> pd.DataFrame:
+    """Return each rung's Sharpe ratio after costs, and the chance that it is above zero given how many were tried."""
+    summary = portfolio_summary(daily, periods_per_year)
+    net = summary[summary["side"] == "net"].set_index("model")
+    tried = (net["sharpe"] / periods_per_year**0.5).dropna()
+    trials = Trials(len(tried), float(tried.var(ddof=1)) if len(tried) > 1 else 0.0)
+    deflated = {
+        model: deflated_sharpe(own["net"].to_numpy(), trials).probability
+        for model, own in daily.groupby("model", sort=False)
+        if model in tried.index
+    }
+    columns = {"sharpe": "net_sharpe", "sharpe_se": "net_sharpe_error"}
+    found = net[list(columns)].rename(columns=columns).assign(deflated_sharpe=pd.Series(deflated, dtype=float))
+    return found.rename_axis("rung").reset_index()

@@ -12,7 +12,7 @@ from finattn.evaluation import Trials, deflated_sharpe, portfolio, portfolio_sum
 from finattn.experiment import check_folds, fold_spans
 from finattn.forecasts import Forecasts
 from finattn.ladder import LadderRung, answers, climb, ladder_table, select, sentences
-from finattn.ledger import head
+from finattn.ledger import head, read_trials
 from finattn.panel import Panel
 from finattn.pipeline import (
     Watch,
@@ -55,6 +55,7 @@ def run(config: RunConfig, force: bool = False, watch: Watch | None = None) -> P
     panel = features.build(data.load(config.data), config.features)
     rungs, splits = select(config, panel), walk_forward_splits(config)
     check_folds(panel, splits, config.target)
+    read_trials(ledger_folder(config))  # refuses one that is broken, before anything is fitted
     with alone(config):
         folder = prepare(config, panel.fingerprint, force) / "ladder"
         started, began = datetime.now(UTC), time.perf_counter()

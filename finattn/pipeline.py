@@ -174,10 +174,8 @@ def walk_forward_splits(config: RunConfig) -> WalkForward:
 
 def _check(config: RunConfig, panel: Panel) -> None:
     """Refuse before anything is written what a forecaster would refuse later."""
-    folder, ledger = config.folder, ledger_folder(config)
-    if folder == ledger:
-        raise InputError(f"name must not be {config.name!r}, which is the folder of the ledger of all runs")
-    read_trials(ledger)  # refuses one that is broken
+    folder = config.folder
+    read_trials(ledger_folder(config))  # refuses one that is broken
     begun = (folder / "run.json").exists() or not folder.exists()
     if not begun and not all(is_partial(item) for item in folder.iterdir()):
         raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")

@@ -100,7 +100,7 @@ def test_every_configuration_that_was_run_counts_in_the_ledger_and_its_head_is_t
 
 def test_a_broken_ledger_and_a_run_in_its_place_are_refused_before_anything_is_written(work, capsys):
     assert cli.main(["run", "small.yaml", "--name", "ledger"]) == 2
-    assert "name must not be 'ledger', which is the folder of the ledger" in capsys.readouterr().err
+    assert "name must be another: that is the folder of the ledger of all runs, found 'led" in capsys.readouterr().err
     assert not (work / "runs").exists()
     (work / "runs/ledger").mkdir(parents=True)
     (work / "runs/ledger/trials.jsonl").write_text("broken\n")

@@ -247,8 +247,8 @@ def test_a_damaged_file_of_a_saved_panel_is_refused_or_opens(tmp_path_factory, s
 @pytest.mark.parametrize(
     "rule, message",
     [
-        ({"firm": None}, "firm must name a column, found None"),
-        ({"available": None}, "available must name a column, found None"),
+        ({"firm": None}, "firm must be text, found None"),
+        ({"available": None}, "available must be text, found None"),
         ({"delay_days": 10**30}, "delay_days must be a whole number from 0, found 10+ .at most 100000."),
     ],
 )

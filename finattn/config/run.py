@@ -60,6 +60,7 @@ class RunConfig:
         require_types(self)
         plain = re.fullmatch(r"\w[\w.-]{0,99}", self.name)
         require("name", self.name, plain, "a plain folder name of letters, digits, _ . and -")
+        require("name", self.name, self.name != "ledger", "another: that is the folder of the ledger of all runs")
         known = (*BASELINES, *OTHERS, *self.attention)
         for name in self.forecasters:
             require("forecasters", name, name in known, f"among {', '.join(known)}")

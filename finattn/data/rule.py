@@ -80,9 +80,6 @@ class Rule:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} must be one of {', '.join(choices)}, found {getattr(self, name)!r}")
-        for name in ("firm", "available"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"{name} must name a column, found {getattr(self, name)!r}")
         for name in ("delay_days", "delay_rows"):
             if not (is_count(getattr(self, name)) and getattr(self, name) <= _LONGEST_DELAY):
                 found = f"{getattr(self, name)!r} (at most {_LONGEST_DELAY})"

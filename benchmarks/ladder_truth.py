@@ -152,12 +152,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=40, help="of each scenario")
     parser.add_argument("--scenarios", nargs="+", default=list(SCENARIOS), choices=list(SCENARIOS))
     parser.add_argument("--backwards", action="store_true", help="begin with the last draw: for a second process")
+    parser.add_argument("--summarise", action="store_true", help="draw nothing: write what the draws so far say")
     parser.add_argument("--dry", action="store_true", help="no results file")
     given = parser.parse_args()
     torch.set_num_threads(1)
     threadpool_limits(1)  # products this small lose by a second thread
     wanted = [(name, seed) for seed in range(1, given.draws + 1) for name in given.scenarios]
-    for name, seed in wanted[::-1] if given.backwards else wanted:
+    for name, seed in () if given.summarise else wanted[::-1] if given.backwards else wanted:
         path = FOLDER / f"{name}-{seed}.json"
         if not path.exists():
             found = draw(name, seed)

@@ -12,10 +12,7 @@ fuzz_inputs : malformed inputs tried; fuzz_unclean : those that gave neither a v
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import results_file
+from benchmarks.apart import apart, peak
 from benchmarks.malformed import FAMILIES, unclean_of
 from finattn.checks import AXES
 from finattn.config import DataConfig
@@ -34,7 +32,6 @@ from finattn.data import load
 from finattn.data.asof import join
 from finattn.panel import Panel
 
-ROOT = Path(__file__).parents[1]
 SIZES = {"firms": 4000, "dates": 2500, "report_firms": 4540, "reports": 65_045, "panel_firms": 7072, "panel_dates": 513}
 QUICK = {"firms": 100, "dates": 200, "report_firms": 50, "reports": 500, "panel_firms": 80, "panel_dates": 100}
 REPORTED = ("assets", "equity", "net_income", "revenues")
@@ -104,22 +101,12 @@ def measure_fuzz(seeds: int, quick: bool) -> tuple[dict[str, float], dict[str, A
     }
 
 
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def apart(*arguments: Any) -> str:
-    """Run this module in a process of its own; this one stays small, since a child's peak begins at its parent's."""
-    command = [sys.executable, "-m", "benchmarks.data", *map(str, arguments)]
-    return subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
-
-
 def measure(sizes: dict[str, int], runs: int) -> tuple[dict[str, float], dict[str, Any]]:
     """Return figures and details."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.parquet"
-        apart("--write", path, "--firms", sizes["firms"], "--dates", sizes["dates"])
-        loads = [json.loads(apart("--load", path)) for _ in range(runs)]
+        apart("benchmarks.data", "--write", path, "--firms", sizes["firms"], "--dates", sizes["dates"])
+        loads = [json.loads(apart("benchmarks.data", "--load", path)) for _ in range(runs)]
         file_bytes = path.stat().st_size
     joins = [measure_join(sizes) for _ in range(runs)]
     ratio = max(one["peak_bytes"] / one["array_bytes"] for one in loads)

@@ -10,10 +10,7 @@ forecasts_10m_peak_gib : largest peak memory of the whole process, the table and
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,10 +20,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import results_file
+from benchmarks.apart import apart, peak
 from finattn.evaluation import evaluate
 from finattn.forecasts import Forecasts
 
-ROOT = Path(__file__).parents[1]
 SIZES = {"firms": 4000, "dates": 2500}
 QUICK = {"firms": 100, "dates": 200}
 BUDGET = {"forecasts_10m_seconds": 20.0, "forecasts_10m_peak_gib": 3.0}
@@ -64,22 +61,12 @@ def measure_evaluation(path: Path) -> dict[str, float]:
     return seconds | {"peak_bytes": peak(), "forecasts": len(forecasts.table), "rank_ic": rank_ic}
 
 
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def apart(*arguments: Any) -> str:
-    """Run this module in a process of its own; this one stays small, since a child's peak begins at its parent's."""
-    command = [sys.executable, "-m", "benchmarks.evaluation", *map(str, arguments)]
-    return subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
-
-
 def measure(sizes: dict[str, int], runs: int) -> tuple[dict[str, float], dict[str, Any]]:
     """Return figures and details."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "forecasts.parquet"
-        apart("--write", path, "--firms", sizes["firms"], "--dates", sizes["dates"])
-        found = [json.loads(apart("--evaluate", path)) for _ in range(runs)]
+        apart("benchmarks.evaluation", "--write", path, "--firms", sizes["firms"], "--dates", sizes["dates"])
+        found = [json.loads(apart("benchmarks.evaluation", "--evaluate", path)) for _ in range(runs)]
         file_bytes = path.stat().st_size
     figures = {
         "forecasts_10m_seconds": round(statistics.median(r["load_seconds"] + r["evaluate_seconds"] for r in found), 2),

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from finattn.cli.arguments import OneLineParser, find, is_help, parse, run_parser
+from finattn.config import RunConfig
 from finattn.errors import InputError
 
 _BENCH = """Measure attention along time and along firms, beside operations and memory by formula.
@@ -22,19 +23,26 @@ A second run goes on where the first one stopped. Every key of the configuration
 such as --training.seeds '[0, 1]' or --target.horizon 21."""
 
 
-def run(given: list[str]) -> int:
-    """Parse `finattn run [CONFIG] [--force] [--key value …]` and run it."""
+def _configured(verb: str, about: str, given: list[str]) -> tuple[RunConfig, bool] | None:
+    """Return the configuration given first, or the demonstration's, and whether to start over; None for help."""
     path = Path(given.pop(0)) if given and not given[0].startswith("-") else Path("configs/sp500.yaml")
-    parser = run_parser("run", _RUN)
+    parser = run_parser(verb, about)
     if is_help(given):
         parser.print_help()
+        return None
+    return parse(parser, find(path), given)
+
+
+def run(given: list[str]) -> int:
+    """Parse `finattn run [CONFIG] [--force] [--key value …]` and run it."""
+    found = _configured("run", _RUN, given)
+    if found is None:
         return 0
-    config, force = parse(parser, find(path), given)
     from finattn import pipeline
     from finattn.progress import RunProgress
 
     with RunProgress() as progress:
-        report = pipeline.run(config, force, progress)
+        report = pipeline.run(*found, progress)
     print(f"report: {report}")
     return 0
 
@@ -43,18 +51,15 @@ def ladder(given: list[str]) -> int:
     """Parse `finattn ladder [CONFIG] [--force] [--json] [--key value …]` and climb it."""
     as_json = "--json" in given
     given = [argument for argument in given if argument != "--json"]
-    path = Path(given.pop(0)) if given and not given[0].startswith("-") else Path("configs/sp500.yaml")
-    parser = run_parser("ladder", _LADDER)
-    if is_help(given):
-        parser.print_help()
+    found = _configured("ladder", _LADDER, given)
+    if found is None:
         return 0
-    config, force = parse(parser, find(path), given)
     from finattn import ladder_pipeline
     from finattn.progress import RunProgress
     from finattn.report import ladder as shown
 
     with RunProgress() as progress:
-        page = ladder_pipeline.run(config, force, progress)
+        page = ladder_pipeline.run(*found, progress)
     if as_json:
         print(json.dumps(shown.as_dict(page.parent), indent=2))
         return 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from statsmodels.regression.linear_model import OLS
 
 from finattn.errors import InputError
-from finattn.evaluation.groups import _industries as industries
+from finattn.evaluation.groups import industries
 from finattn.evaluation.inference import hac_lag
 from finattn.evaluation.portfolio import Holdings
 from finattn.evaluation.weights import level_of

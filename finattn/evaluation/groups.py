@@ -125,7 +125,7 @@ def by_group(
     if by == "size":
         codes, names = _sizes(panel, rows, columns, size_groups)
     elif by == "industry":
-        codes, names = _industries(panel, rows, columns, level)
+        codes, names = industries(panel, rows, columns, level)
     else:
         raise InputError(f"by must be size or industry, found {by!r}")
     tables = [
@@ -195,7 +195,7 @@ def _sizes(panel: Panel, rows: Positions, columns: Positions, count: int) -> tup
     return codes, {code: f"{code}{words.get(code, '')}" for code in range(1, count + 1)} | {0: _UNKNOWN}
 
 
-def _industries(panel: Panel, rows: Positions, columns: Positions, level: int) -> tuple[Positions, dict[int, str]]:
+def industries(panel: Panel, rows: Positions, columns: Positions, level: int) -> tuple[Positions, dict[int, str]]:
     """Return the industry group [t n] of each firm-date, 0 = unknown, and the groups' names."""
     known, place = np.unique(panel.industry[rows][:, columns], return_inverse=True)
     if not known.any():

@@ -179,9 +179,7 @@ def primary(forecasts: Forecasts, model: str, against: str, metric: str = "rank_
     InputError
         As `differences`.
     """
-    estimate = paired_difference(per_date(forecasts), forecasts.overlap, model, against, metric)
-    p_value = one_sided(estimate)
-    return Comparison(model, against, metric, estimate, p_value, p_value < _CLAIM)
+    return compare(per_date(forecasts), forecasts.overlap, model, against, metric)
 
 
 def evaluate(
@@ -358,6 +356,13 @@ def paired_difference(table: pd.DataFrame, overlap: int, model: str, against: st
     gain = filled[0] - filled[1]
     gain[np.abs(gain) <= _NOISE] = 0.0  # forecasts that order firms alike are equal, not significantly different
     return mean_inference(gain, overlap)._replace(undefined=undefined)
+
+
+def compare(table: pd.DataFrame, overlap: int, model: str, against: str, metric: str = "rank_ic") -> Comparison:
+    """Do what `primary` does with a table made by `per_date`, which serves several comparisons."""
+    estimate = paired_difference(table, overlap, model, against, metric)
+    p_value = one_sided(estimate)
+    return Comparison(model, against, metric, estimate, p_value, p_value < _CLAIM)
 
 
 def contributions(group: pd.DataFrame, metric: str) -> Floats:

@@ -80,7 +80,7 @@ def standard(config: RunConfig | None = None, bases: bool = True) -> tuple[Ladde
     (['zero', 'historical_mean', 'momentum', 'ridge'], 4)
     """
     config = config or RunConfig()
-    return (*_plain(config), _look_up(config), _lstm(config), *_attention(config, bases))
+    return (*_plain(config), _look_up(), _lstm(config), *_attention(config, bases))
 
 
 def _plain(config: RunConfig) -> tuple[LadderRung, ...]:
@@ -141,7 +141,7 @@ def _grid(**choices: Sequence[Any]) -> tuple[Settings, ...]:
     return tuple(dict(zip(choices, values, strict=True)) for values in product(*choices.values()))[:MOST_TRIALS]
 
 
-def _look_up(config: RunConfig) -> LadderRung:
+def _look_up() -> LadderRung:
     def make(settings: Settings, seed: int, base: Base) -> Forecaster:
         from finattn.look_up import LookUpConfig
         from finattn.training import LOOK_UP_TRAINING, LookUpForecaster  # Lightning takes two seconds to import

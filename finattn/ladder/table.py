@@ -9,7 +9,7 @@ import pandas as pd
 
 from finattn.evaluation import clark_west, holm, mean_inference, model_confidence_set, per_date
 from finattn.evaluation.inference import one_sided
-from finattn.evaluation.tables import Comparison, contributions, paired_difference, primary
+from finattn.evaluation.tables import Comparison, compare, contributions, paired_difference
 from finattn.forecasts import Forecasts
 from finattn.ladder.rungs import LadderRung
 from finattn.looks import label
@@ -94,12 +94,11 @@ def _clark_west(forecasts: Forecasts, model: str, below: str) -> float:
 
 def answers(forecasts: Forecasts, questions: Sequence[Question] = QUESTIONS) -> tuple[tuple[Question, Comparison], ...]:
     """Answer the questions whose rungs are among the forecasts; only that of `PRIMARY` can be a claim."""
-    there = set(forecasts.models)
-    return tuple(
-        (question, primary(forecasts, question.model, question.against))
-        for question in questions
-        if {question.model, question.against} <= there
-    )
+    asked = [question for question in questions if {question.model, question.against} <= set(forecasts.models)]
+    if not asked:
+        return ()
+    table, overlap = per_date(forecasts), forecasts.overlap
+    return tuple((question, compare(table, overlap, question.model, question.against)) for question in asked)
 
 
 def sentences(

@@ -114,17 +114,18 @@ def _seeded(config: RunConfig, on_epoch: Callable[[int, int, float], None] | Non
     seeded: dict[str, Callable[[int], Any]] = {
         "boosting": lambda seed: Boosting(chosen.boosting_rates, chosen.boosting_leaves, seed=seed),
         "kernel_regression": lambda seed: KernelRegression(chosen.peer_windows, seed=seed),
-        "look_up": _look_up(on_epoch),
+        "look_up": _look_up(config, on_epoch),
         "lstm": _lstm(config, on_epoch),
     }
     return seeded | {name: _attention(config, name, on_epoch) for name in config.attention}
 
 
-def _look_up(on_epoch: Callable[[int, int, float], None] | None) -> Callable[[int], Forecaster]:
+def _look_up(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None) -> Callable[[int], Forecaster]:
     def make(seed: int) -> Forecaster:
+        from finattn.look_up import LookUpConfig
         from finattn.training import LookUpForecaster
 
-        return LookUpForecaster(seed=seed, progress=on_epoch)
+        return LookUpForecaster(LookUpConfig(windows=config.baselines.look_up_windows), seed=seed, progress=on_epoch)
 
     return make
 

@@ -4,15 +4,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from finattn import data, features
 from finattn.config import RunConfig
-from finattn.evaluation import Trials, deflated_sharpe, portfolio, portfolio_summary
+from finattn.evaluation import deflated_sharpe, portfolio, portfolio_summary
 from finattn.experiment import check_folds, fold_spans
 from finattn.forecasts import Forecasts
 from finattn.ladder import LadderRung, answers, climb, ladder_table, select, sentences
-from finattn.ledger import head, read_trials
+from finattn.ledger import head, read_trials, searched
 from finattn.panel import Panel
 from finattn.pipeline import (
     Watch,
@@ -91,23 +92,25 @@ def _evaluate(
     chosen, missing = config.portfolio, config.target.missing_delisting_return
     daily = portfolio(forecasts, panel, chosen.quantiles, chosen.cost, config.target.delay, missing)
     write_table(daily, folder / "portfolio.parquet")
-    table = ladder_table(forecasts, rungs).merge(_after_costs(daily, panel.periods_per_year), how="left", on="rung")
+    table = ladder_table(forecasts, rungs).merge(_after_costs(daily, config, panel), how="left", on="rung")
     write_table(table, folder / "table.parquet")
     sharpe = {row["rung"]: (row["net_sharpe"], row["net_sharpe_error"]) for row in table.to_dict("records")}
     said = sentences(answers(forecasts), {name: pair for name, pair in sharpe.items() if pair[0] == pair[0]})
     write_json(folder / "answers.json", list(said))
 
 
-def _after_costs(daily: pd.DataFrame, periods_per_year: int) -> pd.DataFrame:
-    """Return each rung's Sharpe ratio after costs, and the chance that it is above zero given how many were tried."""
-    summary = portfolio_summary(daily, periods_per_year)
+def _after_costs(daily: pd.DataFrame, config: RunConfig, panel: Panel) -> pd.DataFrame:
+    """Return each rung's Sharpe ratio after costs, and the chance that it is no product of the search.
+
+    Counted are all trials on the panel's data that the ledger knows, these rungs and earlier runs.
+    """
+    summary = portfolio_summary(daily, panel.periods_per_year)
     net = summary[summary["side"] == "net"].set_index("model")
-    tried = (net["sharpe"] / periods_per_year**0.5).dropna()
-    trials = Trials(len(tried), float(tried.var(ddof=1)) if len(tried) > 1 else 0.0)
+    count = searched(ledger_folder(config), panel)
     deflated = {
-        model: deflated_sharpe(own["net"].to_numpy(), trials).probability
+        model: deflated_sharpe(own["net"].to_numpy(), count).probability
         for model, own in daily.groupby("model", sort=False)
-        if model in tried.index
+        if np.isfinite(net["sharpe"].get(model, np.nan))
     }
     columns = {"sharpe": "net_sharpe", "sharpe_se": "net_sharpe_error"}
     found = net[list(columns)].rename(columns=columns).assign(deflated_sharpe=pd.Series(deflated, dtype=float))

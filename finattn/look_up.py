@@ -18,7 +18,9 @@ class LookUpConfig:
 
     Parameters
     ----------
-    rank : d, the width of queries and keys.
+    rank : d, the width of a head's queries and keys.
+    heads : h, look-ups side by side, whose scores add up. From a random start one alone misses peers now and then that
+        can be found; of two, one finds them.
     windows : rows k over which a peer's return counts, (t - k, t].
     slope : what each window's slope starts at; its sign says whether peers' returns are first taken to go on or to
         turn, and training seldom changes it.
@@ -29,19 +31,21 @@ class LookUpConfig:
     (1, 5, 21)
     """
 
-    rank: int = 16
+    rank: int = 8
     windows: tuple[int, ...] = (1, 5, 21)
     slope: float = 0.1
+    heads: int = 2
 
     def __post_init__(self) -> None:
         """Refuse what is no look-up."""
-        require("rank", self.rank, self.rank >= 1, "at least 1")
+        for name in ("rank", "heads"):
+            require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         proper = bool(self.windows) and min(self.windows, default=0) >= 1
         require("windows", self.windows, proper, "at least one number of rows from 1")
 
 
 class LookUp(nn.Module):
-    """score_i = Σ_k b_k Σ_j (w_ij − 1/m_i) v_jk, w_i the softmax of (W_Q z_i + c) · W_K z_j / √d over observed j ≠ i.
+    """score_i = Σ_hk b_hk Σ_j (w_hij − 1/m_i) v_jk, w_hi the softmax of (W_Q z_i + c) · W_K z_j / √d over seen j ≠ i.
 
     z are a firm's characteristics at t with their indicators (columns 2 and on of `Block.x`), v_jk the sum of j's
     scaled excess returns over the last k rows, by √k. A SIC kernel with learned peers in place of codes: W_Q says what
@@ -74,8 +78,9 @@ class LookUp(nn.Module):
         if inputs <= 2:
             raise InputError("a look-up needs characteristics to tell firms by, found a panel without features")
         self.config = config
-        self.query, self.key = nn.Linear(inputs - 2, config.rank), nn.Linear(inputs - 2, config.rank, bias=False)
-        self.slope = nn.Parameter(torch.full((len(config.windows),), float(config.slope)))
+        width = config.heads * config.rank
+        self.query, self.key = nn.Linear(inputs - 2, width), nn.Linear(inputs - 2, width, bias=False)
+        self.slope = nn.Parameter(torch.full((config.heads, len(config.windows)), float(config.slope)))
         for layer in (self.query, self.key):
             nn.init.normal_(layer.weight, std=(inputs - 2) ** -0.5)
         nn.init.zeros_(self.query.bias)
@@ -91,21 +96,25 @@ class LookUp(nn.Module):
         query, key, mask = self._looking(block, rows)
         values, here = self._values(block)[rows], block.observed[rows]
         others = (values.sum(1, keepdim=True) - values) / (here.sum(1)[:, None, None] - 1).clamp(min=1)
-        found = (attend(query, key, values, mask) - others) @ self.slope
+        averages = attend(query, key, values[:, None].expand(-1, self.config.heads, -1, -1), mask)
+        found = torch.einsum("thnk,hk->tn", averages - others[:, None], self.slope)
         return scores.index_copy(0, rows, found.masked_fill(~here, torch.nan))
 
     def attention(self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None) -> Tensor:
-        """Return the weights [t' 1 n m] at some rows of a block, by default those scored; rows sum to one or zero."""
+        """Return the weights [t' h n m] at some rows of a block, by default those scored; rows sum to one or zero."""
         rows = block.scored if dates is None else torch.as_tensor(dates, device=block.x.device)
         with torch.no_grad():
-            return attention_weights(*self._looking(block, rows))[:, None]
+            return attention_weights(*self._looking(block, rows))
 
     def _looking(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries and keys [t' n d], and who may be whose peer [t' n m]."""
+        """Return queries and keys [t' h n d], and who may be whose peer [t' 1 n m]."""
         here = block.observed[rows]
         known = block.x[rows][..., 2:].masked_fill(~here[..., None], 0.0)
         others = ~torch.eye(here.shape[1], dtype=torch.bool, device=here.device)
-        return self.query(known), self.key(known), here[:, None, :] & here[:, :, None] & others
+        query, key = (
+            layer(known).unflatten(-1, (self.config.heads, -1)).transpose(1, 2) for layer in (self.query, self.key)
+        )
+        return query, key, (here[:, None, :] & here[:, :, None] & others)[:, None]
 
     def _values(self, block: Block) -> Tensor:
         """Return sums of excess returns [t n k] over each window's rows, by its root; 0 where not observed at t."""

@@ -37,6 +37,9 @@ LABELS = {
     "look_up": "Learned look-up",
     "stacked": "Attention, stacked",
     "linear": "Attention, linear",
+    "firm_alone": "Attention, firms, alone",
+    "time_alone": "Attention, time, alone",
+    "both_alone": "Attention, both, alone",
 }
 STYLES = {
     "both": Style("#D55E00", "solid", "circle", 2.8),

@@ -63,7 +63,8 @@ def test_every_rung_has_at_most_four_trials_and_one_below_it_that_comes_before()
     names = [rung.name for rung in rungs]
     assert names == [
         "zero", "historical_mean", "momentum", "ridge", "elastic_net", "boosting", "sic_average", "sic_kernel",
-        "kernel_regression", "look_up", "lstm", "firm", "stacked", "linear", "time", "both",
+        "kernel_regression", "look_up", "lstm", "firm", "stacked", "linear", "time", "both", "firm_alone",
+        "time_alone", "both_alone",
     ]  # fmt: skip
     assert all(1 <= len(rung.trials) <= 4 for rung in rungs)
     assert all(rung.below in names[: names.index(rung.name)] for rung in rungs[1:]) and rungs[0].below is None
@@ -71,7 +72,6 @@ def test_every_rung_has_at_most_four_trials_and_one_below_it_that_comes_before()
     assert {rung.name: rung.bases for rung in rungs if rung.bases} == {
         "firm": ("look_up",), "stacked": ("look_up",), "linear": ("look_up",), "time": ("ridge",), "both": ("ridge",)
     }  # fmt: skip
-    assert not any(rung.bases or rung.nested for rung in standard(bases=False))
 
 
 def test_trials_of_a_rung_differ_and_can_be_written():
@@ -331,14 +331,15 @@ def test_the_command_refuses_in_one_line(firms, tmp_path, monkeypatch, capsys, m
 def test_rungs_that_a_panel_does_not_allow_are_left_out_or_refused_where_named(firms):
     bare = firms.replace(features=firms.features[:, :, :0], feature_names=(), industry=np.zeros(firms.shape, int))
     names = [rung.name for rung in select(QUICK, bare)]
-    assert names == ["zero", "historical_mean", "momentum", "ridge", "elastic_net", "boosting", "lstm", "time", "both"]
+    assert names == ["zero", "historical_mean", "momentum", "ridge", "elastic_net", "boosting", "lstm", "time", "both",
+                     "firm_alone", "time_alone", "both_alone"]  # fmt: skip
     named = replace(QUICK, ladder=LadderConfig(rungs=("zero", "firm")))
     with pytest.raises(InputError, match="ladder.rungs: firm needs characteristics, found a panel without"):
         select(named, bare)
 
 
 def test_a_rung_is_compared_with_the_nearest_one_below_that_is_there(firms):
-    named = replace(QUICK, ladder=LadderConfig(rungs=("zero", "ridge", "look_up", "firm"), bases=False))
+    named = replace(QUICK, ladder=LadderConfig(rungs=("zero", "ridge", "look_up", "firm_alone")))
     assert [rung.below for rung in select(named, firms)] == [None, "zero", "zero", "look_up"]
 
 

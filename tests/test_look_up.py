@@ -36,24 +36,29 @@ def block(panel):
 
 def test_the_score_is_the_formula_written_out(block):
     torch.manual_seed(0)
-    model = LookUp(block.x.shape[2], LookUpConfig(rank=3, windows=(1, 5), slope=0.7))
+    model = LookUp(block.x.shape[2], LookUpConfig(rank=3, windows=(1, 5), slope=0.7, heads=2))
+    torch.nn.init.uniform_(model.slope)
     scores, row = model(block), int(block.scored[7])
     z, here = block.x[row, :, 2:], block.observed[row]
-    logits = (model.query(z) @ model.key(z).T / 3**0.5).masked_fill(torch.eye(len(here), dtype=bool), -torch.inf)
-    weights = logits.masked_fill(~here, -torch.inf).softmax(1)
     excess = torch.where(block.observed, block.x[..., 1], 0.0)
-    values = torch.where(here, excess[row] + excess[row - 4 : row + 1].sum(0) / 5**0.5, 0.0)
-    others = torch.stack([values[here & (torch.arange(len(here)) != n)].mean() for n in range(len(here))])
-    expected = torch.where(here, 0.7 * (weights @ values - others), torch.nan)
-    torch.testing.assert_close(scores[row], expected, equal_nan=True)
-    torch.testing.assert_close(model.attention(block, dates=[row])[0, 0][here], weights[here])
+    windows = torch.stack([excess[row], excess[row - 4 : row + 1].sum(0) / 5**0.5], 1)
+    values = torch.where(here[:, None], windows, 0.0)
+    others = torch.stack([values[here & (torch.arange(len(here)) != n)].mean(0) for n in range(len(here))])
+    expected = torch.zeros(len(here))
+    for head, own in enumerate((slice(0, 3), slice(3, 6))):
+        logits = (model.query(z)[:, own] @ model.key(z)[:, own].T / 3**0.5).masked_fill(~here, -torch.inf)
+        weights = logits.masked_fill(torch.eye(len(here), dtype=bool), -torch.inf).softmax(1)
+        expected += (weights @ values - others) @ model.slope[head]
+        torch.testing.assert_close(model.attention(block, dates=[row])[0, head][here], weights[here])
+    torch.testing.assert_close(scores[row], torch.where(here, expected, torch.nan), equal_nan=True)
 
 
 def test_attention_rows_sum_to_one_never_to_the_firm_itself_and_to_zero_for_who_is_absent(block):
     model = LookUp(block.x.shape[2])
-    weights, here = model.attention(block)[:, 0], block.observed[block.scored]
-    torch.testing.assert_close(weights.sum(2), here.float())
-    assert not weights.diagonal(dim1=1, dim2=2).any() and not weights.transpose(1, 2)[~here].any()
+    here = block.observed[block.scored]
+    for weights in model.attention(block).unbind(1):
+        torch.testing.assert_close(weights.sum(2), here.float())
+        assert not weights.diagonal(dim1=1, dim2=2).any() and not weights.transpose(1, 2)[~here].any()
 
 
 def test_a_firm_alone_has_the_score_zero(block):
@@ -68,6 +73,7 @@ def test_a_firm_alone_has_the_score_zero(block):
     [
         (lambda: LookUp(2), "needs characteristics to tell firms by, found a panel without features"),
         (lambda: LookUpConfig(rank=0), "rank must be at least 1, found 0"),
+        (lambda: LookUpConfig(heads=0), "heads must be at least 1, found 0"),
         (lambda: LookUpConfig(windows=()), r"windows must be at least one number of rows from 1, found \(\)"),
         (lambda: LookUpConfig(windows=(0, 5)), "windows must be at least one number of rows from 1"),
     ],
@@ -95,7 +101,8 @@ def test_it_finds_planted_directed_peers_and_most_of_what_can_be_known(planted):
     assert rank_ic(found.predict(cuts[2]), cuts[2]) > 0.7 * rank_ic(oracle, cuts[2]) > 0.1
     # The heaviest peers are the planted ones, in the planted direction.
     block = next(cuts[2].cut(found.model.warmup, 200))
-    weights, rows = found.model.attention(block)[::20, 0], cuts[2].positions[::20]
+    head = found.model.slope.abs().sum(1).argmax()
+    weights, rows = found.model.attention(block)[::20, head], cuts[2].positions[::20]
     top = weights.topk(5, dim=2).indices.numpy()
     hits = [np.isin(top[t, n], truth.peers[row, n]).mean() for t, row in enumerate(rows) for n in range(80)]
     reverse = [np.mean([n in truth.peers[row, m] for m in top[t, n]]) for t, row in enumerate(rows) for n in range(80)]
@@ -103,8 +110,8 @@ def test_it_finds_planted_directed_peers_and_most_of_what_can_be_known(planted):
 
 
 def test_rank_and_start_are_what_the_configuration_says():
-    model = LookUp(8, LookUpConfig(rank=2, windows=(1, 3, 9), slope=-0.5))
-    assert model.query.weight.shape == (2, 6) and model.slope.tolist() == [-0.5] * 3 and model.warmup == 8
+    model = LookUp(8, LookUpConfig(rank=2, windows=(1, 3, 9), slope=-0.5, heads=3))
+    assert model.query.weight.shape == (6, 6) and model.slope.tolist() == [[-0.5] * 3] * 3 and model.warmup == 8
 
 
 def test_a_look_up_without_preferences_says_nothing_not_even_of_the_firms_own_return(block):
@@ -118,7 +125,8 @@ def test_fused_attention_is_the_written_out_one(block):
     model = LookUp(block.x.shape[2])
     query, key, mask = model._looking(block, block.scored)
     even = mask / mask.sum(2, keepdim=True).clamp(min=1)
-    expected = (attention_weights(query, key, mask) - even) @ model._values(block)[block.scored] @ model.slope
+    values = model._values(block)[block.scored][:, None]
+    expected = ((attention_weights(query, key, mask) - even) @ values * model.slope[:, None]).sum((1, 3))
     here = block.observed[block.scored]
     torch.testing.assert_close(model(block)[block.scored][here], expected[here])
 

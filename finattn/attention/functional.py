@@ -88,19 +88,30 @@ def attend(
 
 
 def _fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, bias: Tensor | None) -> Tensor:
+    added = None if bias is None else bias.to(query.dtype)
     if mask is None:
-        added = None if bias is None else _with_axes(bias.to(query.dtype), query.ndim)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=added, scale=scale)
+        return _kernel(query, key, value, added, scale)
     # An empty row would be NaN, in its gradients too: it attends to everything and is then wiped out.
     empty = ~mask.any(-1, keepdim=True)
     seen = mask | empty
-    if bias is not None:
-        seen = bias.to(query.dtype).masked_fill(~seen, -torch.inf)
-    seen = _with_axes(seen, query.ndim)
-    output = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
+    output = _kernel(query, key, value, seen if added is None else added.masked_fill(~seen, -torch.inf), scale)
     if empty.device.type == "cpu" and not bool(empty.any()):  # spares a pass; elsewhere asking would cost more
         return output
     return output.masked_fill(empty, 0.0)
+
+
+def _kernel(query: Tensor, key: Tensor, value: Tensor, added: Tensor | None, scale: float) -> Tensor:
+    """Call torch in the form for which it has a fused kernel: an axis of heads, values no narrower than queries."""
+    width, headless = value.shape[-1], query.ndim == 3
+    if width < query.shape[-1]:
+        value = F.pad(value, (0, query.shape[-1] - width))
+    if added is not None:
+        added = _with_axes(added, query.ndim)
+    if headless:
+        query, key, value = query[:, None], key[:, None], value[:, None]
+        added = None if added is None else added[:, None]
+    output = F.scaled_dot_product_attention(query, key, value, attn_mask=added, scale=scale)
+    return (output[:, 0] if headless else output)[..., :width]
 
 
 def _with_axes(x: Tensor, axes: int) -> Tensor:

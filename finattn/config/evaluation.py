@@ -66,8 +66,9 @@ class BaselinesConfig:
     Parameters
     ----------
     ridge_strengths : penalties as multiples of the number of firm-dates; ridge_lookback : rows in its flat window.
-    peer_windows : k of a peer's compounded return over (t - k, t]; bandwidths : of the Gaussian kernel, in units of
-        characteristics ranked to [-1, 1]. minimum_peers : a SIC level with fewer gives way to the next coarser.
+    peer_windows : k of a peer's compounded return over (t - k, t]; look_up_windows : those that the look-up has side by
+        side. bandwidths : of the Gaussian kernel, in units of characteristics ranked to [-1, 1]. minimum_peers : a SIC
+        level with fewer gives way to the next coarser.
     momentum_windows : k of a firm's own compounded return.
     elastic_net_strengths : shares of the penalty at which all coefficients are zero; elastic_net_ratios : of its
         absolute part.
@@ -77,6 +78,7 @@ class BaselinesConfig:
     ridge_strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
     ridge_lookback: int = 60
     peer_windows: tuple[int, ...] = (1, 5, 21, 63)
+    look_up_windows: tuple[int, ...] = (1, 5, 21)
     bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     minimum_peers: int = 2
     momentum_windows: tuple[int, ...] = (1, 5, 21, 252)

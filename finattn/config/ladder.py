@@ -12,11 +12,9 @@ class LadderConfig:
     Parameters
     ----------
     rungs : by name, the lowest first; all that the panel allows where empty (see `finattn.ladder.standard`).
-    bases : whether attention starts from the rung below, so that it must earn what it changes.
     """
 
     rungs: tuple[str, ...] = ()
-    bases: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what is no list of names; which names there are is known where rungs are made."""

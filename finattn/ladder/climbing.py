@@ -30,11 +30,13 @@ class Climbed(NamedTuple):
 
 
 class Once:
-    """A forecaster that is fitted once on the same dates, however many start from it."""
+    """A forecaster that is fitted once on the same dates of one panel, however many start from it.
 
-    def __init__(self, forecaster: Any) -> None:
-        self.forecaster = forecaster
-        self._fitted: Blocks | None = None
+    `fitted` are the training dates that it comes fitted on, if any.
+    """
+
+    def __init__(self, forecaster: Any, fitted: Blocks | None = None) -> None:
+        self.forecaster, self._fitted = forecaster, fitted
 
     @property
     def units(self) -> Literal["score", "return"]:
@@ -47,8 +49,9 @@ class Once:
         return getattr(self.forecaster, "chosen", {})
 
     def fit(self, train: Blocks, valid: Blocks) -> Self:
-        """Fit, unless it was on these very blocks."""
-        if self._fitted is not train:
+        """Fit, unless it was on these very dates."""
+        known = self._fitted
+        if known is None or known.panel is not train.panel or not np.array_equal(known.positions, train.positions):
             self.forecaster.fit(train, valid)
             self._fitted = train
         return self
@@ -119,9 +122,11 @@ def climb(
     tables = []
     for rung in rungs:
         place = None if folder is None else folder / "trials" / f"{rung.name}.json"
-        skill = _skill(rung, cuts, seeds[0], tuned, place)
-        best = int(np.argmax(np.nan_to_num(skill, nan=-1.0)))
+        skill, fitted = _tune(rung, cuts, seeds[0], tuned, place)
+        best = _best(skill)
         fixed[rung.name] = rung.trials[best]
+        if best in fitted:  # the first fold's fit is there already
+            shared[rung.name, seeds[0] if rung.seeded else 0] = Once(fitted[best], cuts[0])
         tables += [
             (rung.name, i, json.dumps(dict(settings)), skill[i], i == best) for i, settings in enumerate(rung.trials)
         ]
@@ -137,25 +142,33 @@ def _maker(name: str, tuned: Callable[[str, int], Once]) -> Callable[[int], Fore
     return lambda seed: tuned(name, seed)
 
 
-def _skill(
+def _tune(
     rung: LadderRung,
     cuts: tuple[Blocks, Blocks, Blocks],
     seed: int,
     tuned: Callable[[str, int], Forecaster],
     place: Path | None,
-) -> list[float]:
-    """Return the validation rank IC of each trial; what was found before is read."""
+) -> tuple[list[float], dict[int, Forecaster]]:
+    """Return the validation rank IC of each trial, those found before read, and the best one where it was fitted."""
     if len(rung.trials) == 1:
-        return [np.nan]
+        return [np.nan], {}
     settings = [dict(trial) for trial in rung.trials]
     known = _read(place, settings)
     train, valid, _ = cuts
+    fitted: dict[int, Forecaster] = {}
     for trial in settings[len(known) :]:
-        scores = rung.make(trial, seed if rung.seeded else 0, tuned).fit(train, valid).predict(valid)
-        known.append(mean_over_dates(rank_information_coefficient(scores, valid.realised)))
+        forecaster = rung.make(trial, seed if rung.seeded else 0, tuned).fit(train, valid)
+        known.append(mean_over_dates(rank_information_coefficient(forecaster.predict(valid), valid.realised)))
+        if _best(known) == len(known) - 1:
+            fitted = {len(known) - 1: forecaster}
         if place is not None:
             write_json(place, {"settings": settings, "valid_rank_ic": known})
-    return known
+    return known, fitted
+
+
+def _best(skill: Sequence[float]) -> int:
+    """Return the place of the highest; of the first where they tie."""
+    return int(np.argmax(np.nan_to_num(skill, nan=-1.0)))
 
 
 def _read(place: Path | None, settings: list[dict[str, Any]]) -> list[float]:

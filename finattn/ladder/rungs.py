@@ -65,14 +65,16 @@ class LadderRung:
         require(f"trials of rung {self.name!r}", len(self.trials), fits, f"from 1 to {MOST_TRIALS}")
 
 
-def standard(config: RunConfig | None = None, bases: bool = True) -> tuple[LadderRung, ...]:
+def standard(config: RunConfig | None = None) -> tuple[LadderRung, ...]:
     """Return the rungs of the standard ladder, the lowest first.
+
+    Attention starts from a rung below, so that it must earn what it changes (see `finattn.training.TrainedForecaster`):
+    along firms from the look-up, along time and along both from ridge. "firm_alone", "time_alone" and "both_alone" are
+    the same models without that start.
 
     Parameters
     ----------
-    config : sizes and training of the attention models, and the ridge's window.
-    bases : whether attention starts from the rung below, see `finattn.training.TrainedForecaster`: along firms from the
-        look-up, along time and along both from ridge.
+    config : sizes and training of the attention models, and what the baselines choose among.
 
     Examples
     --------
@@ -80,17 +82,18 @@ def standard(config: RunConfig | None = None, bases: bool = True) -> tuple[Ladde
     (['zero', 'historical_mean', 'momentum', 'ridge'], 4)
     """
     config = config or RunConfig()
-    return (*_plain(config), _look_up(), _lstm(config), *_attention(config, bases))
+    return (*_plain(config), _look_up(config), _lstm(config), *_attention(config))
 
 
 def _plain(config: RunConfig) -> tuple[LadderRung, ...]:
     chosen = config.baselines
     # With ten peers at least the level is mostly two digits. The flat kernel is the plain average, so that the rung
     # holds the one below; narrow ones are for codes whose firms differ.
-    windows = ((1, 10), (1, 2), (5, 10), (21, 10))
+    first, *more = chosen.peer_windows[: MOST_TRIALS - 1]
+    windows = ((first, 10), (first, chosen.minimum_peers), *((window, 10) for window in more))
     peers = tuple({"window": window, "minimum_peers": least} for window, least in windows)
     bandwidths = (_FLAT, 1.0, _FLAT, 2.0)
-    kernels = tuple(trial | {"bandwidth": width} for trial, width in zip(peers, bandwidths, strict=True))
+    kernels = tuple(trial | {"bandwidth": width} for trial, width in zip(peers, bandwidths))  # noqa: B905 - fewer windows, fewer trials
     return (
         LadderRung("zero", "nothing", None, lambda settings, seed, base: Zero()),
         LadderRung("historical_mean", "a firm's own mean", "zero", lambda settings, seed, base: HistoricalMean()),
@@ -141,16 +144,19 @@ def _grid(**choices: Sequence[Any]) -> tuple[Settings, ...]:
     return tuple(dict(zip(choices, values, strict=True)) for values in product(*choices.values()))[:MOST_TRIALS]
 
 
-def _look_up() -> LadderRung:
+def _look_up(config: RunConfig) -> LadderRung:
+    windows = config.baselines.look_up_windows
+
     def make(settings: Settings, seed: int, base: Base) -> Forecaster:
         from finattn.look_up import LookUpConfig
         from finattn.training import LOOK_UP_TRAINING, LookUpForecaster  # Lightning takes two seconds to import
 
         training = replace(LOOK_UP_TRAINING, learning_rate=settings["learning_rate"])
-        return LookUpForecaster(LookUpConfig(settings["rank"], slope=settings["slope"]), training, seed)
+        look_up = LookUpConfig(windows=windows, heads=settings["heads"], slope=settings["slope"])
+        return LookUpForecaster(look_up, training, seed)
 
-    sizes = ((8, 5e-3), (16, 1e-2))
-    trials = [{"rank": rank, "learning_rate": rate, "slope": slope} for slope in (0.1, -0.1) for rank, rate in sizes]
+    sizes = ((2, 1e-2), (1, 5e-3))
+    trials = [{"heads": heads, "learning_rate": rate, "slope": slope} for slope in (0.1, -0.1) for heads, rate in sizes]
     adds = "a direction: what a firm looks for and how it presents itself"
     return LadderRung("look_up", adds, "kernel_regression", make, tuple(trials), seeded=True)
 
@@ -167,22 +173,20 @@ def _lstm(config: RunConfig) -> LadderRung:
     return LadderRung("lstm", "a memory of past days", "ridge", make, trials, seeded=True)
 
 
-def _attention(config: RunConfig, bases: bool) -> tuple[LadderRung, ...]:
+def _attention(config: RunConfig) -> tuple[LadderRung, ...]:
     """Return the attention models; each trial is a dropout and a length of training blocks."""
     blocks = (config.training.block, max(10, config.training.block // 5))
     trials = tuple({"dropout": dropout, "block": block} for dropout in (0.1, 0.3) for block in blocks)
 
-    def rung(name: str, adds: str, below: str, axes: tuple[Axis, ...], base: str, **model: Any) -> LadderRung:
+    def rung(name: str, adds: str, below: str, axes: tuple[Axis, ...], base: str | None, **model: Any) -> LadderRung:
         def make(settings: Settings, seed: int, given: Base) -> Forecaster:
             from finattn.training import AttentionForecaster
 
             sizes = replace(config.model, dropout=settings["dropout"], **model)
             training = replace(config.training, block=settings["block"])
-            start = given(base, seed) if bases else None
-            return AttentionForecaster(axes, sizes, training, seed, base=start)
+            return AttentionForecaster(axes, sizes, training, seed, base=given(base, seed) if base else None)
 
-        nested = bases and below == base
-        return LadderRung(name, adds, below, make, trials, True, nested, (base,) if bases else ())
+        return LadderRung(name, adds, below, make, trials, True, below == base, (base,) if base else ())
 
     linear: dict[str, Any] = {"normaliser": "linear", "positions": "none"}
     return (
@@ -191,6 +195,9 @@ def _attention(config: RunConfig, bases: bool) -> tuple[LadderRung, ...]:
         rung("linear", "attention without a softmax", "firm", ("firm",), "look_up", **linear),
         rung("time", "which past day matters", "ridge", ("time", "time"), "ridge"),
         rung("both", "both axes", "time", ("time", "firm"), "ridge"),
+        rung("firm_alone", "the same without that start", "firm", ("firm",), None),
+        rung("time_alone", "the same without that start", "time", ("time", "time"), None),
+        rung("both_alone", "the same without that start", "both", ("time", "firm"), None),
     )
 
 
@@ -205,7 +212,7 @@ def select(config: RunConfig, panel: Panel) -> tuple[LadderRung, ...]:
     InputError
         For a name that no rung has, and for rungs that the panel does not allow.
     """
-    rungs = standard(config, config.ladder.bases)
+    rungs = standard(config)
     known = {rung.name: rung for rung in rungs}
     unknown = [name for name in config.ladder.rungs if name not in known]
     require("ladder.rungs", ", ".join(unknown), not unknown, f"among {', '.join(known)}")

@@ -11,7 +11,7 @@ few firms less do not start the count again.
 """
 
 from finattn.ledger.chain import EMPTY, Setup, Trial, head, net_returns, read_trials, record, source_of, verify
-from finattn.ledger.search import OVERLAP, Selection, latest, overlapping, selection
+from finattn.ledger.search import OVERLAP, Selection, latest, overlapping, searched, selection
 
 __all__ = [
     "EMPTY",
@@ -25,6 +25,7 @@ __all__ = [
     "overlapping",
     "read_trials",
     "record",
+    "searched",
     "selection",
     "source_of",
     "verify",

@@ -103,29 +103,50 @@ def selection(path: str | Path, panel: Panel, setup: Setup) -> Selection:
     known = read_trials(path)
     trials = _overlapping(path, known, panel)
     net = {trial.hash: net_returns(path, trial).to_numpy() for trial in trials}
-    ratio = {t.hash: probabilistic_sharpe(net[t.hash]).sharpe * math.sqrt(t.periods_per_year) for t in trials}
+    ratio = {trial.hash: _sharpe(trial, net[trial.hash]) for trial in trials}
     defined = [trial for trial in trials if math.isfinite(ratio[trial.hash])]
-    spread = float(np.var([ratio[trial.hash] for trial in defined], ddof=1)) if len(defined) > 1 else 0.0
-    searched = Trials(max(1, len(defined)), spread / panel.periods_per_year)
+    count = _count([ratio[trial.hash] for trial in defined], panel.periods_per_year)
     own = latest(trials, panel, setup)
     models = [
         {
             "model": trial.model,
             "sharpe": _plain(ratio[trial.hash]),
             "probability": _plain(probabilistic_sharpe(net[trial.hash]).probability),
-            "deflated": _plain(deflated_sharpe(net[trial.hash], searched).probability),
+            "deflated": _plain(deflated_sharpe(net[trial.hash], count).probability),
         }
         for trial in own
     ]
     figures = {
         "trials": len(defined),
         "undefined": len(trials) - len(defined),
-        "benchmark": expected_maximum_sharpe(searched) * math.sqrt(panel.periods_per_year),
+        "benchmark": expected_maximum_sharpe(count) * math.sqrt(panel.periods_per_year),
         "portfolio": own[0].portfolio if own else None,
         "models": models,
         "overfitting": _overfitting(own, [(trial, net[trial.hash]) for trial in defined]),
     }
     return Selection(figures, {"head": head_of(known), "trials": len(known), "overlapping": len(trials)})
+
+
+def searched(path: str | Path, panel: Panel) -> Trials:
+    """Count the trials on a panel's data that have a Sharpe ratio, with the variance of these, a period of the panel.
+
+    Raises
+    ------
+    InputError
+        As `read_trials` and `net_returns`.
+    """
+    ratios = [_sharpe(trial, net_returns(path, trial).to_numpy()) for trial in overlapping(path, panel)]
+    return _count([ratio for ratio in ratios if math.isfinite(ratio)], panel.periods_per_year)
+
+
+def _sharpe(trial: Trial, net: np.ndarray) -> float:
+    """Return the Sharpe ratio a year, NaN where a trial never held anything."""
+    return probabilistic_sharpe(net).sharpe * math.sqrt(trial.periods_per_year)
+
+
+def _count(ratios: Sequence[float], periods_per_year: int) -> Trials:
+    spread = float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0
+    return Trials(max(1, len(ratios)), spread / periods_per_year)
 
 
 def _overfitting(own: Sequence[Trial], defined: Sequence[tuple[Trial, np.ndarray]]) -> dict[str, float] | None:

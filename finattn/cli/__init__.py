@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from finattn import __version__
+from finattn.cli.backtest import backtest
 from finattn.cli.data import describe_data, fetch_data, load_data
 from finattn.cli.runs import bench, ladder, report, run
 from finattn.errors import InputError
@@ -67,6 +68,7 @@ def data(given: list[str]) -> int:
 VERBS: Verbs = {
     "run": (run, "run a configuration from source to report"),
     "ladder": (ladder, "tune, fit and compare all rungs from ridge to attention along both axes"),
+    "backtest": (backtest, "trade forecasts, also ones made elsewhere, and say what they are worth after costs"),
     "report": (report, "write a run's report again"),
     "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),

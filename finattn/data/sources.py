@@ -8,6 +8,7 @@ from finattn.config import DataConfig
 from finattn.data import sec, wrds, yahoo
 from finattn.data.design import Design
 from finattn.data.files import load_files
+from finattn.data.quarterly import simulate_quarterly
 from finattn.data.report_table import with_reports
 from finattn.data.sample import sample
 from finattn.data.simulate import simulate
@@ -89,8 +90,17 @@ def fetch(config: DataConfig, say: Callable[[str], None] | None = None) -> dict[
 
 
 def _simulated(config: DataConfig) -> Panel:
-    """Simulate; the truth is for those who call `simulate` themselves, with the same numbers."""
+    """Simulate; the truth is for those who call the same function themselves, with the same numbers."""
     given = config.simulated
+    if given.kind == "quarterly":
+        return simulate_quarterly(
+            given.firms,
+            given.years,
+            r2=given.r2,
+            cross_sector=given.cross_industry,
+            peers_of_peers=given.peers_of_peers,
+            seed=given.seed,
+        ).panel
     unknown = [name for name in given.design if name not in Design.__dataclass_fields__]
     if unknown:
         known = ", ".join(Design.__dataclass_fields__)

@@ -1,5 +1,6 @@
 """What forecasts are worth: metrics with errors, paired comparisons of models, and portfolios after costs."""
 
+from finattn.evaluation.assessment import Assessment, assess
 from finattn.evaluation.comparisons import (
     ClarkWest,
     DieboldMariano,
@@ -39,6 +40,7 @@ from finattn.evaluation.tables import COLUMNS, Comparison, differences, evaluate
 from finattn.evaluation.weights import Scheme, quantile_weights, rank_weights, target_weights, top_weights
 
 __all__ = [
+    "Assessment",
     "COLUMNS",
     "ClarkWest",
     "Comparison",
@@ -58,6 +60,7 @@ __all__ = [
     "Trials",
     "VectorbtFrames",
     "alpha",
+    "assess",
     "backtest",
     "bootstrap_mean",
     "by_group",

@@ -1,0 +1,182 @@
+"""A backtest as a stage: from a file of forecasts, whoever made it, and a panel to tables and plain sentences."""
+
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finattn import data
+from finattn.config import DataConfig, TargetConfig
+from finattn.config.require import require, require_types
+from finattn.errors import InputError
+from finattn.evaluation import Scheme, read_forecasts
+from finattn.evaluation.assessment import Assessment, assess
+from finattn.evaluation.weights import places
+from finattn.forecasts import Forecasts
+from finattn.panel import Panel
+from finattn.pipeline import sample_sentences, write_table
+from finattn.report.backtest import TABLES, sentences
+from finattn.storage import atomic_folder, write_json
+
+__all__ = ["Backtest", "Settings", "open_forecasts", "run"]
+
+RECORD = "backtest.json"
+_MARK = b"finattn.forecasts"  # what `Forecasts.save` writes into a file's header
+_TRIED = "p-values rest on HAC errors; they know nothing of what else was tried before these forecasts were kept"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How forecasts are read and traded.
+
+    Parameters
+    ----------
+    scheme : what is held, and what it costs.
+    delay : rows between decision and trade.
+    horizon : rows that a forecast is for; None takes what finattn wrote into the file, or else the usual number of
+        rows from one decision to the next.
+    missing_delisting_return : stands in where a firm leaves the panel without a return.
+    columns, drop : of a file made elsewhere, see `evaluation.read_forecasts`.
+    """
+
+    scheme: Scheme = field(default_factory=Scheme)
+    delay: int = 1
+    horizon: int | None = None
+    missing_delisting_return: float = 0.0
+    columns: dict[str, str] = field(default_factory=dict)
+    drop: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be traded."""
+        require_types(self)
+        require("delay", self.delay, self.delay >= 0, "at least 0")
+        require("horizon", self.horizon, self.horizon is None or self.horizon >= 1, "at least 1")
+        missing = self.missing_delisting_return
+        require("missing_delisting_return", missing, -1 <= missing <= 0, "between -1 and 0")
+
+
+class Backtest(NamedTuple):
+    """What a backtest found, and what it was of: settings, notes and sentences, as JSON can hold them."""
+
+    found: Assessment
+    record: dict[str, Any]
+
+
+def run(path: Path, source: DataConfig, settings: Settings, out: Path | None = None, force: bool = False) -> Backtest:
+    """Trade a file of forecasts on a panel, and write what was found.
+
+    Parameters
+    ----------
+    path : forecasts that finattn wrote, or a CSV or Parquet file with date, firm and prediction.
+    source : of the panel.
+    settings : how it is traded.
+    out : folder for backtest.json and the tables daily, summary, restrictions, exposures and industries as Parquet, as
+        far as they can be had; whole or absent.
+    force : replace an earlier backtest there.
+
+    Returns
+    -------
+    Backtest
+
+    Raises
+    ------
+    InputError
+        For what the source, the forecasts or the scheme refuse, and where `out` holds anything else.
+    """
+    _check_out(out, force)
+    panel = data.load(source)
+    forecasts, notes = open_forecasts(path, panel, settings)
+    found = assess(forecasts, panel, settings.scheme, settings.delay, settings.missing_delisting_return)
+    dates = forecasts.wide(forecasts.models[0]).dates
+    record = {
+        "forecasts": str(path),
+        "panel": {"source": source.source, "path": source.path, "fingerprint": panel.fingerprint},
+        "models": list(forecasts.models),
+        "decisions": len(dates),
+        "first": str(dates[0]),
+        "last": str(dates[-1]),
+        "horizon": forecasts.horizon,
+        "delay": settings.delay,
+        "missing_delisting_return": settings.missing_delisting_return,
+        "scheme": asdict(settings.scheme),
+        "finattn": metadata.version("finattn"),
+        "notes": [*notes, *found.lacking, *sample_sentences(panel), _TRIED],
+        "sentences": list(sentences(found, settings.scheme.kind == "top_k")),
+    }
+    if out is not None:
+        _write(found, record, out)
+    return Backtest(found, record)
+
+
+def open_forecasts(path: Path, panel: Panel, settings: Settings) -> tuple[Forecasts, list[str]]:
+    """Return the forecasts of a file, and what was assumed or left out.
+
+    Raises
+    ------
+    InputError
+        As `Forecasts.load` and `evaluation.read_forecasts`, and for settings that contradict what finattn wrote.
+    """
+    forecasts, notes = _load_own(path, settings) if _is_own(path) else _read_foreign(path, panel, settings)
+    odd = [model for model in forecasts.models if not model.isprintable()]
+    require("model", odd[:1], not odd, "a name that can be printed")
+    return forecasts, notes
+
+
+def _is_own(path: Path) -> bool:
+    """Say whether `Forecasts.save` wrote a file."""
+    try:
+        return _MARK in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
+def _load_own(path: Path, settings: Settings) -> tuple[Forecasts, list[str]]:
+    forecasts = Forecasts.load(path)
+    says = f"as {path} says"
+    require("horizon", settings.horizon, settings.horizon in (None, forecasts.horizon), f"{forecasts.horizon}, {says}")
+    require("delay", settings.delay, settings.delay >= forecasts.delay, f"at least {forecasts.delay}, {says}")
+    for name in ("columns", "drop"):
+        value = getattr(settings, name)
+        require(name, value, not value, f"left out of forecasts that finattn wrote, as {path}")
+    return forecasts, []
+
+
+def _read_foreign(path: Path, panel: Panel, settings: Settings) -> tuple[Forecasts, list[str]]:
+    """Read forecasts made elsewhere; a horizon that is not given is the distance between decisions."""
+
+    def read(horizon: int) -> tuple[Forecasts, dict[str, int]]:
+        target = TargetConfig(horizon, min(settings.delay, 1), settings.missing_delisting_return)
+        return read_forecasts(path, panel, target, settings.columns, settings.drop)
+
+    forecasts, dropped = read(settings.horizon or 1)
+    notes = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items() if count]
+    if settings.horizon is not None:
+        return forecasts, notes
+    rows, _ = places(forecasts.wide(forecasts.models[0]), panel)
+    distance = round(float(np.median(np.diff(rows)))) if len(rows) > 1 else 1
+    notes.append(f"horizon not given: {distance} rows, the usual distance from one decision to the next")
+    return (forecasts if distance == 1 else read(distance)[0]), notes
+
+
+def _check_out(out: Path | None, force: bool) -> None:
+    """Refuse a place that holds anything but an earlier backtest that may be replaced."""
+    if out is None or not out.exists():
+        return
+    there = {file.name for file in out.iterdir()} if out.is_dir() else {""}
+    earlier = RECORD in there and there <= {RECORD, *(f"{name}.parquet" for name in TABLES)}
+    if there and not (earlier and force):
+        raise InputError(f"--out must be absent or empty, or an earlier backtest with --force, found {out}")
+
+
+def _write(found: Assessment, record: dict[str, Any], out: Path) -> None:
+    """Write what there is, all of it or nothing."""
+    with atomic_folder(out) as folder:
+        for name in TABLES:
+            table = getattr(found, name)
+            if len(table):
+                write_table(table, folder / f"{name}.parquet")
+        write_json(folder / RECORD, record)

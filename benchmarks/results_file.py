@@ -13,15 +13,18 @@ from finattn.storage import atomic_file, write_json
 FOLDER = Path(__file__).parent / "results"
 
 
-def write(name: str, figures: dict[str, float], details: Any) -> Path:
-    """Write results/NAME.json: what was measured, by which command, at which commit, on which machine, when."""
+def write(name: str, figures: dict[str, float], details: Any, command: str = "") -> Path:
+    """Write results/NAME.json: what was measured, by which command, at which commit, on which machine, when.
+
+    `command` stands for the one given, where that holds places of this machine.
+    """
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     path = FOLDER / f"{name}.json"
     write_json(
         path,
         {
             "name": name,
-            "command": f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip(),
+            "command": command or f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip(),
             "commit": commit,
             "machine": machine(),
             "date": datetime.now(UTC).date().isoformat(),

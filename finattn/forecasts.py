@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from finattn.errors import InputError
 from finattn.storage import atomic_file
+
+if TYPE_CHECKING:
+    from finattn.evaluation import Scheme, VectorbtFrames
+    from finattn.panel import Panel
 
 __all__ = ["COLUMNS", "Forecasts", "Wide"]
 
@@ -189,6 +193,37 @@ class Forecasts:
         arrow = arrow.replace_schema_metadata({_HEADER: json.dumps(header).encode()})
         with atomic_file(path) as temporary:
             pq.write_table(arrow, temporary, compression="zstd")
+
+    def to_alphalens(
+        self, panel: "Panel", model: str | None = None, missing_delisting_return: float = 0.0
+    ) -> tuple[pd.Series, pd.DataFrame]:
+        """Return factor and prices as alphalens takes them, see `finattn.evaluation.to_alphalens`."""
+        from finattn.evaluation import to_alphalens
+
+        return to_alphalens(self, panel, model, missing_delisting_return)
+
+    def to_quantstats(
+        self, panel: "Panel", scheme: "Scheme | None" = None, missing_delisting_return: float = 0.0
+    ) -> dict[str, pd.Series]:
+        """Return each model's daily returns after costs as quantstats takes them.
+
+        Traded by `finattn.evaluation.backtest` with the forecasts' delay; see `finattn.evaluation.to_quantstats`.
+        """
+        from finattn.evaluation import Scheme, backtest, to_quantstats
+
+        return to_quantstats(backtest(self, panel, scheme or Scheme(), self.delay, missing_delisting_return))
+
+    def to_vectorbt(
+        self,
+        panel: "Panel",
+        model: str | None = None,
+        scheme: "Scheme | None" = None,
+        missing_delisting_return: float = 0.0,
+    ) -> "VectorbtFrames":
+        """Return weights and signals as frames that vectorbt takes, see `finattn.evaluation.to_vectorbt`."""
+        from finattn.evaluation import Scheme, to_vectorbt
+
+        return to_vectorbt(self, panel, model, scheme or Scheme(), self.delay, missing_delisting_return)
 
     @classmethod
     def load(cls, path: str | Path) -> "Forecasts":

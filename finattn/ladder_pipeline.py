@@ -10,7 +10,7 @@ import pandas as pd
 from finattn import data, features
 from finattn.config import RunConfig
 from finattn.evaluation import deflated_sharpe, portfolio, portfolio_summary
-from finattn.experiment import check_folds, fold_spans
+from finattn.experiment import check_folds, fold_spans, tuning
 from finattn.forecasts import Forecasts
 from finattn.ladder import LadderRung, answers, climb, ladder_table, select, sentences
 from finattn.ledger import head, read_trials, searched
@@ -77,6 +77,8 @@ def run(config: RunConfig, force: bool = False, watch: Watch | None = None) -> P
         facts = {
             "last_session_started": started.isoformat(timespec="seconds"),
             "last_session_seconds": round(time.perf_counter() - began, 1),
+            "seconds_of_fits": float(found.trials["seconds"].sum())
+            + sum(fit["seconds"] for fit in tuning(folder / "folds")),
             "folds": fold_spans(panel, splits),
             "ledger": {"head": head(ledger_folder(config))},
         }

@@ -177,3 +177,17 @@ def test_a_book_that_is_never_traded_is_refused():
     )  # fmt: skip
     with pytest.raises(InputError, match="a trade must fall into the panel, found none"):
         to_vectorbt(Forecasts(table, 1, 0, 0, 252), panel, delay=1)
+
+
+# -- as methods ------------------------------------------------------------------
+
+
+def test_forecasts_have_the_same_frames_as_methods():
+    forecasts, scheme = waves.forecasts(PANEL, delay=1), Scheme("top_k", k=2)
+    for ours, theirs in zip(forecasts.to_alphalens(PANEL), to_alphalens(forecasts, PANEL), strict=True):
+        assert ours.equals(theirs)
+    (model,) = forecasts.models
+    net = to_quantstats(backtest(forecasts, PANEL, scheme, delay=1))[model]
+    assert forecasts.to_quantstats(PANEL, scheme)[model].equals(net)
+    ours, theirs = forecasts.to_vectorbt(PANEL, scheme=scheme), to_vectorbt(forecasts, PANEL, None, scheme, delay=1)
+    assert all(a.equals(b) for a, b in zip(ours, theirs, strict=True))

@@ -1,6 +1,7 @@
 """Tune every rung on the first fold with the same budget, fix it, and walk all of them forward."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -19,7 +20,7 @@ from finattn.panel import Panel
 from finattn.splits import WalkForward
 from finattn.storage import write_json
 
-TRIALS = ("rung", "trial", "settings", "valid_rank_ic", "chosen")
+TRIALS = ("rung", "trial", "settings", "valid_rank_ic", "seconds", "chosen")
 
 
 class Climbed(NamedTuple):
@@ -122,13 +123,13 @@ def climb(
     tables = []
     for rung in rungs:
         place = None if folder is None else folder / "trials" / f"{rung.name}.json"
-        skill, fitted = _tune(rung, cuts, seeds[0], tuned, place)
-        best = _best(skill)
+        tried, fitted = _tune(rung, cuts, seeds[0], tuned, place)
+        best = _best(tried)
         fixed[rung.name] = rung.trials[best]
         if best in fitted:  # the first fold's fit is there already
             shared[rung.name, seeds[0] if rung.seeded else 0] = Once(fitted[best], cuts[0])
         tables += [
-            (rung.name, i, json.dumps(dict(settings)), skill[i], i == best) for i, settings in enumerate(rung.trials)
+            (rung.name, i, json.dumps(dict(settings)), *tried[i], i == best) for i, settings in enumerate(rung.trials)
         ]
     walked = [
         Rung(rung.name, _maker(rung.name, tuned), tuple(seeds) if rung.seeded else (0,), str(dict(fixed[rung.name])))
@@ -142,40 +143,47 @@ def _maker(name: str, tuned: Callable[[str, int], Once]) -> Callable[[int], Fore
     return lambda seed: tuned(name, seed)
 
 
+class _Trial(NamedTuple):
+    valid_rank_ic: float
+    seconds: float
+
+
 def _tune(
     rung: LadderRung,
     cuts: tuple[Blocks, Blocks, Blocks],
     seed: int,
     tuned: Callable[[str, int], Forecaster],
     place: Path | None,
-) -> tuple[list[float], dict[int, Forecaster]]:
-    """Return the validation rank IC of each trial, those found before read, and the best one where it was fitted."""
+) -> tuple[list[_Trial], dict[int, Forecaster]]:
+    """Return what each trial was worth, those found before read, and the best forecaster where it was fitted."""
     if len(rung.trials) == 1:
-        return [np.nan], {}
+        return [_Trial(np.nan, 0.0)], {}
     settings = [dict(trial) for trial in rung.trials]
-    known = _read(place, settings)
+    tried = _read(place, settings)
     train, valid, _ = cuts
     fitted: dict[int, Forecaster] = {}
-    for trial in settings[len(known) :]:
+    for trial in settings[len(tried) :]:
+        began = time.perf_counter()
         forecaster = rung.make(trial, seed if rung.seeded else 0, tuned).fit(train, valid)
-        known.append(mean_over_dates(rank_information_coefficient(forecaster.predict(valid), valid.realised)))
-        if _best(known) == len(known) - 1:
-            fitted = {len(known) - 1: forecaster}
+        skill = mean_over_dates(rank_information_coefficient(forecaster.predict(valid), valid.realised))
+        tried.append(_Trial(skill, round(time.perf_counter() - began, 3)))
+        if _best(tried) == len(tried) - 1:
+            fitted = {len(tried) - 1: forecaster}
         if place is not None:
-            write_json(place, {"settings": settings, "valid_rank_ic": known})
-    return known, fitted
+            write_json(place, {"settings": settings, "tried": tried})
+    return tried, fitted
 
 
-def _best(skill: Sequence[float]) -> int:
+def _best(tried: Sequence[_Trial]) -> int:
     """Return the place of the highest; of the first where they tie."""
-    return int(np.argmax(np.nan_to_num(skill, nan=-1.0)))
+    return int(np.argmax(np.nan_to_num([trial.valid_rank_ic for trial in tried], nan=-1.0)))
 
 
-def _read(place: Path | None, settings: list[dict[str, Any]]) -> list[float]:
+def _read(place: Path | None, settings: list[dict[str, Any]]) -> list[_Trial]:
     """Read the trials of the same settings that an earlier call finished."""
     if place is None or not place.exists():
         return []
     content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
     if content["settings"] != json.loads(json.dumps(settings)):
         raise InputError(f"{place} must hold trials of {settings}, found those of {content['settings']}")
-    return list(content["valid_rank_ic"])
+    return [_Trial(*trial) for trial in content["tried"]]

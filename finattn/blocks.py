@@ -179,6 +179,11 @@ class Blocks:
         return self.panel.dates[self.positions]
 
     @property
+    def apart(self) -> int:
+        """Rows from one position to the next, as is usual."""
+        return int(np.median(np.diff(self.positions))) if len(self.positions) > 1 else 1
+
+    @property
     def observed(self) -> np.ndarray:
         """Where a forecast can be made, (p, n) bool."""
         return observed(self.panel, self.positions)

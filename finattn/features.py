@@ -18,46 +18,55 @@ _SHARE = 2 / 3
 
 
 def build(panel: Panel, names: Sequence[str]) -> Panel:
-    """Return the panel with ranked characteristics `names` after the features it has, which stay as they are.
+    """Return the panel with features `names` ranked across firms; features that are not named stay as they are.
+
+    A name that the panel has is ranked in its place, whatever its unit and the length of a period: assets in dollars
+    become a firm's place by size. Any other is a characteristic, built and put after those there are.
 
     Parameters
     ----------
-    panel : daily panel.
-    names : among `CHARACTERISTICS`.
+    panel : daily where characteristics are built.
+    names : among the panel's features and `CHARACTERISTICS`, each once; the panel's own go first.
 
     Returns
     -------
-    Panel whose new features are ranks in [-1, 1] across the observed firms of each date (listed, with a return), NaN
+    Panel whose named features are ranks in [-1, 1] across the observed firms of each date (listed, with a return), NaN
     where missing.
 
     Raises
     ------
     InputError
-        For an unknown or repeated name, and for a panel that is not daily.
+        For an unknown or repeated name, and for characteristics of a panel that is not daily.
 
     Examples
     --------
-    >>> panel = Panel(["2020-01-02", "2020-01-03"], ["A", "B"], [[0.1, 0.2], [0.0, 0.1]])
-    >>> build(panel, ["maximum_return"]).features.shape
-    (2, 2, 1)
+    >>> returns, assets = [[0.1, 0.2, 0.0]], [[[5e9], [2e6], [3e7]]]
+    >>> panel = Panel(["2020-01-02"], ["A", "B", "C"], returns, features=assets, feature_names=("assets",))
+    >>> build(panel, ["assets"]).features[0].ravel().tolist()
+    [1.0, -1.0, 0.0]
+    >>> build(panel, ["maximum_return", "assets"]).feature_names
+    ('assets', 'maximum_return')
     """
     if isinstance(names, str):
         raise InputError(f"features must be a list of names, found the text {names!r}")
-    there = [name for name in names if name in panel.feature_names]
-    if there:
-        raise InputError(f"the panel has {', '.join(there)} already: leave them out of features")
-    unknown = [name for name in names if name not in CHARACTERISTICS]
-    if unknown:
-        raise InputError(f"features must be among {', '.join(CHARACTERISTICS)}, found {', '.join(unknown)}")
-    observed = panel.listed & np.isfinite(panel.returns)
-    if names and not 240 <= panel.periods_per_year <= 366:
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise InputError(f"features must be named once, found {', '.join(repeated)} again")
+    own = [name for name in names if name in panel.feature_names]
+    new = [name for name in names if name not in own]
+    if unknown := [name for name in new if name not in CHARACTERISTICS]:
+        known = ", ".join(dict.fromkeys((*CHARACTERISTICS, *panel.feature_names)))
+        raise InputError(f"features must be among {known}, found {', '.join(unknown)}")
+    if new and not 240 <= panel.periods_per_year <= 366:
         raise InputError(
             f"characteristics count their windows in rows of daily data, found periods_per_year "
-            f"{panel.periods_per_year}: leave features empty, and give your own as columns"
+            f"{panel.periods_per_year}: leave {', '.join(new)} out of features, and give your own as columns"
         )
-    ranked = [rank(raw(panel, name), observed).astype(np.float32) for name in names]
-    features = np.concatenate([panel.features, *(r[:, :, None] for r in ranked)], axis=2)
-    return panel.replace(features=features, feature_names=(*panel.feature_names, *names))
+    observed = panel.listed & np.isfinite(panel.returns)
+    built = [rank(raw(panel, name), observed).astype(np.float32) for name in new]
+    features = np.concatenate([panel.features, *(r[:, :, None] for r in built)], axis=2)
+    for place in map(panel.feature_names.index, own):
+        features[:, :, place] = rank(panel.features[:, :, place], observed)
+    return panel.replace(features=features, feature_names=(*panel.feature_names, *new))
 
 
 def raw(panel: Panel, name: str) -> np.ndarray:

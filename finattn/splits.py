@@ -15,7 +15,10 @@ SCHEDULES = {"weekly": "W", "month-end": "M", "quarter-end": "Q"}
 
 @dataclass(frozen=True)
 class Fold:
-    """Positions of one fold's rows, each array increasing: train and valid hold every row, test decision dates only."""
+    """Positions of one fold's rows, each array increasing.
+
+    train holds every k-th row, k of `WalkForward.train_every`, valid every row, and test decision dates only.
+    """
 
     number: int
     train: np.ndarray
@@ -39,6 +42,8 @@ class WalkForward:
     horizon, delay : of the target, in rows. embargo : further rows in each gap.
     decisions : "daily", "weekly", "month-end" or "quarter-end": the dates on which forecasts are made.
     start : rows before this position are context for features and are not trained on.
+    train_every : k: every k-th row is trained on, counted back from the last; the others are context. Labels of many
+        rows overlap, and say little more at k times the cost.
 
     Raises
     ------
@@ -62,10 +67,11 @@ class WalkForward:
     embargo: int = 0
     decisions: str = "daily"
     start: int = 0
+    train_every: int = 1
 
     def __post_init__(self) -> None:
         """Refuse gaps that would let a label reach into what it serves."""
-        for name, least in (("horizon", 1), ("delay", 0), ("embargo", 0), ("start", 0)):
+        for name, least in (("horizon", 1), ("delay", 0), ("embargo", 0), ("start", 0), ("train_every", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least} rows, found {getattr(self, name)}")
 
@@ -86,6 +92,7 @@ class WalkForward:
             valid = np.arange(valid_first, first - gap + 1)
             _, train_first = (day, 0) if self.train is None else _before(dates, valid_day, valid_first, self.train)
             train = np.arange(max(train_first, self.start), valid_first - gap + 1)
+            train = train[(len(train) - 1) % self.train_every :: self.train_every]
             test = np.arange(first, last)[decided[first:last]]
             self._check(dates, number, first, train, valid)
             if len(test):  # a stub at the end without a decision date is no fold

@@ -195,7 +195,8 @@ class TrainedForecaster:
                 torch.nn.init.zeros_(model.head.weight)
                 torch.nn.init.zeros_(model.head.bias)
             module = PanelModule(model, self.training, self.progress, skill)
-            batches = [batch for batch in self._batches(train, model) if bool(_known(batch[0]).any())]
+            length = self.training.block * train.apart  # rows that hold so many scored ones
+            batches = [batch for batch in self._batches(train, model, length) if bool(_known(batch[0]).any())]
             if not batches:
                 raise InputError("a model must have observed targets to fit on, found none in the training dates")
             try:
@@ -227,10 +228,10 @@ class TrainedForecaster:
         known = ~scores.isnan()
         return (self.base_weight * standardise(scores.nan_to_num(), known)).float()
 
-    def _batches(self, blocks: Blocks, model: Any) -> Iterator[Batch]:
-        """Yield blocks, each with what is added to its scores."""
+    def _batches(self, blocks: Blocks, model: Any, length: int | None = None) -> Iterator[Batch]:
+        """Yield blocks of so many rows, by default `TrainingConfig.block`, each with what is added to its scores."""
         added, start = self._added(blocks), 0
-        for block in blocks.cut(model.warmup, self.training.block):
+        for block in blocks.cut(model.warmup, length or self.training.block):
             rows = block.scored
             part = torch.zeros(block.observed.shape)
             part[rows] = added[start : start + len(rows)]

@@ -219,16 +219,74 @@ def test_no_characteristics_change_nothing(toy):
     assert build(toy, ()).fingerprint == toy.fingerprint
 
 
+# -- features that the panel has ------------------------------------------------------------
+
+
+def with_columns(panel: Panel, *names: str, seed: int = 3) -> Panel:
+    """Return the panel with features in units of their own, missing here and there."""
+    random = np.random.default_rng(seed)
+    values = 10.0 ** random.uniform(3, 9, (*panel.shape, len(names)))
+    values[random.random(values.shape) < 0.1] = np.nan
+    return panel.replace(features=values, feature_names=names)
+
+
+def test_a_feature_that_is_named_is_ranked_in_its_place_and_the_others_stay(toy):
+    panel = with_columns(toy, "assets", "sales", "debt")
+    before = with_columns(toy, "assets", "sales", "debt").fingerprint
+    built = build(panel, ("reversal", "debt", "assets"))
+    assert built.feature_names == ("assets", "sales", "debt", "reversal")
+    observed = panel.listed & np.isfinite(panel.returns)
+    for place in (0, 2):
+        expected = rank(panel.features[:, :, place], observed)
+        np.testing.assert_array_equal(built.features[:, :, place], expected)
+        assert np.nanmax(expected) == 1 and np.isnan(expected[~observed]).all()
+    np.testing.assert_array_equal(built.features[:, :, 1], panel.features[:, :, 1])
+    np.testing.assert_array_equal(built.features[:, :, 3], build(toy, ("reversal",)).features[:, :, 0])
+    assert panel.fingerprint == before
+
+
+def test_a_feature_goes_before_a_characteristic_of_its_name_and_ranks_are_their_own_ranks(toy):
+    panel = with_columns(toy, "reversal")
+    built = build(panel, ("reversal",))
+    assert built.feature_names == ("reversal",)
+    np.testing.assert_array_equal(built.features[:, :, 0], rank(panel.features[:, :, 0], np.isfinite(toy.returns)
+                                                                & toy.listed))  # fmt: skip
+    twice = build(built, ("reversal",))
+    assert twice.fingerprint == built.fingerprint
+    once = build(toy, NAMES)
+    assert build(once, NAMES).fingerprint == once.fingerprint
+
+
+def test_ranks_of_a_feature_do_not_change_when_the_future_does(toy):
+    panel = with_columns(toy, "assets")
+    values = np.array(panel.features)
+    values[281:] = -(values[281:] ** 2)
+    other = panel.replace(features=values)
+    for changed in (other, panel[:281]):
+        np.testing.assert_array_equal(
+            build(changed, ("assets",)).features[:281], build(panel, ("assets",)).features[:281]
+        )
+
+
+def test_only_characteristics_need_daily_data(toy):
+    monthly = with_columns(toy, "assets").replace(periods_per_year=12)
+    assert np.nanmin(build(monthly, ("assets",)).features) == -1
+    with pytest.raises(InputError, match="found periods_per_year 12: leave momentum, beta out of features, and give"):
+        build(monthly, ("momentum", "assets", "beta"))
+
+
 @pytest.mark.parametrize(
     "names, message",
     [
-        (("momentum", "momentm"), "features must be among momentum, .*, found momentm"),
-        (("beta", "beta"), "feature_names must be unique, found .*beta"),
+        (("momentum", "momentm"), "features must be among momentum, .*, drawdown, assets, found momentm$"),
+        (("beta", "beta"), "features must be named once, found beta again"),
+        (("assets", "beta", "assets", "beta"), "features must be named once, found assets, beta again"),
+        ("assets", "features must be a list of names, found the text 'assets'"),
     ],
 )
 def test_refuses_names_unknown_or_repeated(toy, names, message):
     with pytest.raises(InputError, match=message):
-        build(toy, names)
+        build(with_columns(toy, "assets"), names)
 
 
 def test_every_characteristic_names_its_source():

@@ -6,8 +6,16 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from finattn.data import sample
-from finattn.data.industries import SCHEMES, fama_french, fama_french_groups, unclassified, with_fama_french
+from finattn.config import DataConfig
+from finattn.data import load, sample
+from finattn.data.industries import (
+    SCHEMES,
+    fama_french,
+    fama_french_groups,
+    sector_features,
+    unclassified,
+    with_fama_french,
+)
 from finattn.data.sic import (
     industry_levels,
     sic_division,
@@ -186,6 +194,65 @@ def test_a_panel_with_groups_for_industries_keeps_the_rest():
     np.testing.assert_array_equal(levels, grouped.industry[None])
     assert with_fama_french(panel, 5).industry_widths == (1,)
     assert with_fama_french(panel, 48, unlisted="last group").industry[:, 2].tolist() == [48] * 3
+
+
+def named(panel: Panel) -> list[list[list[str]]]:
+    """Return the short names of the groups that each date and firm is in."""
+    places = [f for f, name in enumerate(panel.feature_names) if name.startswith("sector_")]
+    short = [panel.feature_names[f].removeprefix("sector_") for f in places]
+    return [[[short[f] for f in np.flatnonzero(cell)] for cell in row] for row in panel.features[:, :, places]]
+
+
+def test_codes_become_features_of_the_group_that_each_is_in_on_each_date():
+    panel = make_panel(features=np.full((3, 4, 1), 7.0), feature_names=("size",))
+    found = sector_features(panel, 49)
+    assert named(found) == [
+        [["Hardw"], [], [], ["Banks"]], [["Hardw"], ["Drugs"], [], ["Banks"]], [["Softw"], ["Drugs"], [], ["Banks"]]
+    ]  # fmt: skip
+    assert np.unique(found.features[:, :, 1:]).tolist() == [0, 1] and (found.features[:, :, 0] == 7).all()
+    assert found.source["sector_features"] == {"groups": "49 of Fama and French", "listed_without_group": 4}
+    without = sector_features(panel.replace(industry=np.zeros((3, 4), int)))  # D is never listed
+    assert without.source["sector_features"]["listed_without_group"] == 9
+    back = {"features": panel.features, "feature_names": ("size",), "source": panel.source}
+    assert found.replace(**back).fingerprint == panel.fingerprint
+    assert named(sector_features(panel))[0] == [["BusEq"], [], ["Other"], ["Money"]]  # 12 groups, the last is the rest
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_scheme_has_all_its_features_whatever_codes_occur(scheme):
+    names = tuple(f"sector_{group.short_name}" for group in fama_french_groups(scheme))
+    assert sector_features(make_panel(), scheme).feature_names == names
+    without = sector_features(make_panel(industry=np.zeros((3, 4), int)), scheme)
+    assert without.feature_names == names and not without.features.any() and without.features.dtype == np.float32
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_sector_features_do_not_change_when_the_future_does(rows):
+    panel = make_panel()
+    industry = np.array(panel.industry)
+    industry[rows:] = 4911
+    for other in (panel.replace(industry=industry), panel[:rows]):
+        np.testing.assert_array_equal(sector_features(other).features[:rows], sector_features(panel).features[:rows])
+
+
+def test_sector_features_are_refused_of_other_codes_and_where_they_are_there():
+    with pytest.raises(InputError, match="industry_scheme must be sic to be grouped, found 'gics'"):
+        sector_features(make_panel(industry_scheme="gics", industry=np.full((3, 4), 45202030)))
+    with pytest.raises(InputError, match="a Fama-French scheme must be of .* groups, found 11"):
+        sector_features(make_panel(), 11)
+    with pytest.raises(InputError, match="feature_names must be unique, found .*sector_NoDur"):
+        sector_features(sector_features(make_panel()))
+
+
+def test_a_configuration_asks_for_sector_features_of_any_source(tmp_path):
+    found = load(DataConfig(start="2020-01-01", end="2020-01-31", sector_features=12))
+    assert found.fingerprint == sector_features(sample()["2020-01-01":"2020-01-31"]).fingerprint
+    assert load(DataConfig(end="1990-01-31")).feature_names == ()
+    make_panel(industry=np.zeros((3, 4), int)).save(tmp_path / "panel")
+    with pytest.raises(
+        InputError, match="data.sector_features must be left out of a panel without industry codes, .*12"
+    ):
+        load(DataConfig("panel", str(tmp_path / "panel"), sector_features=12))
 
 
 def test_groups_are_not_grouped_again():

@@ -2,18 +2,24 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
+from sec_zips import filing, number, write_quarters
 
+from finattn import features, ladder_pipeline, training
 from finattn.baselines import SICKernel
 from finattn.blocks import Blocks, Scaling, forward_returns
 from finattn.cli.arguments import find
 from finattn.config import DataConfig, RunConfig, TargetConfig
 from finattn.config_file import read_yaml
 from finattn.data import load, simulate_quarterly
+from finattn.data.industries import fama_french_groups
 from finattn.data.quarterly import QUARTER
 from finattn.data.sic import sic_division
 from finattn.errors import InputError
@@ -21,6 +27,7 @@ from finattn.ladder import select
 from finattn.look_up import LookUp, LookUpConfig
 from finattn.metrics import mean_over_dates, rank_information_coefficient
 from finattn.panel import Panel
+from finattn.pipeline import walk_forward_splits
 from finattn.splits import decision_mask
 
 TARGET = TargetConfig(horizon=QUARTER)
@@ -304,6 +311,89 @@ def test_the_shipped_ladder_has_its_rungs_on_such_a_panel():
     assert [rung.name for rung in select(config, panel)] == list(config.ladder.rungs)
     assert (config.target.horizon, config.baselines.look_up_windows) == (QUARTER, [QUARTER])
     assert config.data.simulated.kind == "quarterly" and config.splits.decisions == "quarter-end"
+
+
+# -- the same configuration with the SEC's data ------------------------------------------------------------
+
+CIKS, CODES = range(11, 21), [3571, 2834, 6021, 4911, 0]
+TAGS = {
+    "Assets": 0, "Liabilities": 0, "Revenues": 4, "ResearchAndDevelopmentExpense": 4, "NetIncomeLoss": 4
+}  # fmt: skip
+
+
+def uncommented() -> dict:
+    """Return the shipped configuration with its commented lines in place of those that they follow."""
+    text = find(Path("configs/quarterly_peers.yaml")).read_text(encoding="utf-8")
+    content = yaml.safe_load(re.sub(r"^( *)# ( *\w+:)", r"\1\2", text, flags=re.M))
+    del content["data"]["simulated"]
+    return content
+
+
+def annual_reports(folder: Path) -> tuple[Path, dict[pd.Timestamp, dict[int, float]]]:
+    """Write reports of five years; return their folder, and assets by the close at which they were first known."""
+    random, filings, numbers, known = np.random.default_rng(0), [], [], {}
+    for year in range(2011, 2016):
+        for place, cik in enumerate(CIKS):
+            late = place == 3  # after the close: known on the next day
+            day = np.busday_offset(f"{year + 1}-02-03", place, roll="forward")
+            more = {"sic": CODES[place % len(CODES)] or ""}
+            of = filing(len(filings), cik, "10-K", f"{year}-12-31", f"{day} {'16:30' if late else '09:30'}:00", **more)
+            filings.append(of)
+            values = 10.0 ** random.uniform(6, 11, len(TAGS)).round(2)
+            numbers += [number(of, tag, f"{year}-12-31", TAGS[tag], x) for tag, x in zip(TAGS, values, strict=True)]
+            known.setdefault(pd.Timestamp(np.busday_offset(day, int(late))), {})[place] = float(f"{values[0]:.4f}")
+    return write_quarters(folder, filings, numbers), known
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """Return a run of the shipped configuration on reports of ten firms, and their assets as they were known."""
+    folder = tmp_path_factory.mktemp("reported")
+    zips, known = annual_reports(folder / "sec")
+    dates = pd.bdate_range("2012-01-02", "2016-12-30")
+    returns = 0.02 * np.random.default_rng(1).standard_normal((len(dates), len(CIKS)))
+    Panel(dates.to_numpy(), [str(cik) for cik in CIKS], returns).to_frame()[["date", "firm", "return"]].to_csv(
+        folder / "returns.csv", index=False
+    )
+    content = uncommented()
+    assert content["data"].pop("source") == "yahoo" and content["data"].pop("yahoo")["tickers"]
+    content["data"] |= {"source": "file", "path": str(folder / "returns.csv")}
+    content["data"]["sec"] |= {"folder": str(zips), "identify": "cik", "first": "2012Q1"}
+    content["splits"] |= {"first_test": "2015-07-01", "test": "2Y", "valid": "1Y"}
+    content["training"] |= {"epochs": 1, "minimum_epochs": 1}
+    content |= {"model": {"width": 8, "feed_forward": 8}, "ladder": {"rungs": ["sic_kernel", "look_up", "firm"]}}
+    return RunConfig(**content, out=str(folder / "runs")), known
+
+
+def test_reports_to_the_sec_are_ranked_across_firms_from_the_close_at_which_they_were_known(reported):
+    config, known = reported
+    panel = features.build(load(config.data), config.features)
+    sectors = tuple(f"sector_{group.short_name}" for group in fama_french_groups(12))
+    assert tuple(config.features) == config.data.sec.items and panel.feature_names == (*config.features, *sectors)
+    days = pd.DataFrame.from_dict(known, orient="index").reindex(panel.dates, columns=range(len(CIKS))).ffill()
+    expected = features.rank(days.to_numpy(), np.ones(panel.shape, bool))
+    np.testing.assert_allclose(column(panel, "assets"), expected, atol=1e-6)
+    assert np.isnan(expected[:20]).all() and len(np.unique(expected[40])) == len(CIKS)
+    others = panel.features[300:, :, 1:4]
+    assert (others.min(axis=(0, 1)) == -1).all() and (others.max(axis=(0, 1)) == 1).all()
+    seen = days.notna().to_numpy()
+    for code, name in zip(CODES, ("BusEq", "Hlth", "Money", "Utils", None), strict=True):
+        firms = [place for place in range(len(CIKS)) if CODES[place % len(CODES)] == code]
+        inside = panel.features[:, firms, len(config.features) :]
+        assert (inside.sum(axis=2) == (seen[:, firms] if code else 0)).all()
+        assert not name or (column(panel, f"sector_{name}")[:, firms] == seen[:, firms]).all()
+
+
+def test_the_ladder_climbs_on_reports_to_the_sec(reported, monkeypatch):
+    config, _ = reported
+    quick = dataclasses.replace(training.LOOK_UP_TRAINING, epochs=1, minimum_epochs=1)
+    monkeypatch.setattr(training, "LOOK_UP_TRAINING", quick)
+    table = pd.read_parquet(ladder_pipeline.run(config).parent / "table.parquet")
+    assert table["rung"].tolist() == ["sic_kernel", "look_up", "firm"] and np.isfinite(table["rank_ic"]).all()
+    splits, panel = walk_forward_splits(config), features.build(load(config.data), config.features)
+    assert [rung.name for rung in select(config, panel)] == table["rung"].tolist()
+    (fold,) = splits.split(panel.dates)
+    assert splits.start == 1 and set(np.diff(fold.train)) == {5} and set(np.diff(fold.valid)) == {1}
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,12 @@ SCHEDULES = ["daily", "weekly", "month-end", "quarter-end"]
     embargo=st.integers(0, 10),
     start=st.integers(0, 60),
     decisions=st.sampled_from(SCHEDULES),
+    every=st.integers(1, 9),
 )
 def test_every_label_is_known_before_the_first_forecast_it_serves(
-    test, valid, train, horizon, delay, embargo, start, decisions
+    test, valid, train, horizon, delay, embargo, start, decisions, every
 ):
-    splitter = WalkForward("2002-03-03", test, valid, train, horizon, delay, embargo, decisions, start)
+    splitter = WalkForward("2002-03-03", test, valid, train, horizon, delay, embargo, decisions, start, every)
     gap = horizon + delay + embargo
     folds = list(splitter.split(TRADED))
     first = np.searchsorted(TRADED, np.datetime64("2002-03-03"))
@@ -40,7 +41,7 @@ def test_every_label_is_known_before_the_first_forecast_it_serves(
     for number, fold in enumerate(folds):
         assert fold.number == number
         assert fold.train[-1] + gap <= fold.valid[0] and fold.valid[-1] + gap <= fold.test[0]
-        assert (np.diff(fold.train) == 1).all() and (np.diff(fold.valid) == 1).all()
+        assert (np.diff(fold.train) == every).all() and (np.diff(fold.valid) == 1).all()
         assert fold.train[0] >= start
         edges.append(fold.test[-1])
     # Test windows hold every decision date from the first on, once, in order.
@@ -54,6 +55,19 @@ def test_nothing_is_purged_that_need_not_be(gap):
         first = fold.test[0]
         assert fold.valid[-1] == first - 5 and fold.valid[0] == first - 100
         assert fold.train[-1] == first - 105 and fold.train[0] == first - 400
+
+
+@pytest.mark.parametrize("every", [2, 5, 7, 10_000])
+@pytest.mark.parametrize("train", [None, "1Y", 301])
+def test_every_kth_row_is_trained_on_counted_back_from_the_last(every, train):
+    given = {"first_test": "2002-01-01", "test": "6M", "valid": "3M", "train": train, "horizon": 5, "start": 17}
+    whole, thinned = (list(WalkForward(**given, train_every=k).split(TRADED)) for k in (1, every))
+    assert len(whole) == len(thinned) == 4
+    for one, other in zip(whole, thinned, strict=True):
+        np.testing.assert_array_equal(other.train, one.train[::-1][::every][::-1])
+        assert other.train[-1] == one.train[-1] and other.train[0] - one.train[0] < every
+        np.testing.assert_array_equal(other.valid, one.valid)
+        np.testing.assert_array_equal(other.test, one.test)
 
 
 def test_an_expanding_window_begins_at_the_start_and_a_rolling_one_moves():
@@ -130,7 +144,9 @@ def test_refuses_windows_that_hold_nothing(fields, message):
         list(WalkForward(**({"first_test": "2002-01-01", "test": "6M", "valid": "6M"} | fields)).split(dates))
 
 
-@pytest.mark.parametrize("field, value", [("horizon", 0), ("delay", -1), ("embargo", -5), ("start", -1)])
+@pytest.mark.parametrize(
+    "field, value", [("horizon", 0), ("delay", -1), ("embargo", -5), ("start", -1), ("train_every", 0)]
+)
 def test_refuses_gaps_that_would_leak(field, value):
     with pytest.raises(InputError, match=f"{field} must be at least .* rows, found {value}"):
         WalkForward("2002-01-01", **{field: value})

@@ -95,6 +95,34 @@ def test_a_training_block_without_targets_is_left_out(panel, small_model):
     assert np.isfinite(fit(cuts, small_model).predict(cuts[2])).any()
 
 
+class Recorder:
+    """Stands in for Lightning's trainer, and keeps the batches that it is given."""
+
+    def fit(self, module, data):
+        self.train, self.valid = data.train, data.valid
+
+
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("block", [10, 60])
+def test_a_training_block_holds_so_many_scored_dates_however_far_apart(cuts, small_model, monkeypatch, every, block):
+    recorder = Recorder()
+    monkeypatch.setattr(AttentionForecaster, "_trainer", lambda self: recorder)
+    train = cuts[0].at(TRAIN[(len(TRAIN) - 1) % every :: every])
+    fit([train, cuts[1]], small_model, block=block)
+    counts = [len(batch.scored) for batch, _ in recorder.train]
+    assert set(counts[:-1]) <= {block} and counts[-1] <= block and sum(counts) == len(train.positions)
+    dates = np.concatenate([batch.date[batch.scored].numpy() for batch, _ in recorder.train])
+    np.testing.assert_array_equal(dates, train.dates.astype(int))
+    assert all(batch.warmup == 4 for batch, _ in recorder.train)  # context is rows, trained on or not
+    assert max(len(batch.scored) for batch, _ in recorder.valid) <= block
+
+
+def test_forecasts_do_not_depend_on_how_far_apart_they_are_asked_for(cuts, small_model):
+    fitted = fit([cuts[0].at(TRAIN[::5]), cuts[1]], small_model, block=10)
+    some = cuts[2].at(TEST[::7])
+    np.testing.assert_allclose(fitted.predict(some), fitted.predict(cuts[2])[::7], atol=1e-6)
+
+
 def test_no_targets_at_all_are_refused(panel, cuts, small_model):
     empty = Blocks(without_returns(panel, np.arange(31, 260, 2)), TRAIN, cuts[0].scaling, cuts[0].target)
     with pytest.raises(InputError, match="a model must have observed targets to fit on, found none"):

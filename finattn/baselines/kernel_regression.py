@@ -65,7 +65,7 @@ class KernelRegression:
         """Learn bandwidths for every k on training dates, and keep the best on validation dates."""
         if not train.panel.features.shape[2]:
             raise InputError("kernel regression needs characteristics, found a panel without features")
-        apart, best = train.at(train.positions[:: train.target.horizon]), -np.inf
+        apart, best = train.at(train.positions[:: -(-train.target.horizon // train.apart)]), -np.inf
         for window in self.windows:
             for step, bandwidths in self._learn(train, window):
                 slope = slope_on(_averages(apart, bandwidths, window), apart.realised)

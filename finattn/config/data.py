@@ -11,6 +11,7 @@ from finattn.config.wrds import WrdsConfig
 from finattn.config.yahoo import YahooConfig
 
 Source = Literal["sample", "simulated", "file", "panel", "yahoo", "wrds"]
+FAMA_FRENCH_SCHEMES = (5, 10, 12, 17, 30, 38, 48, 49)
 
 # The sources that a key is for; a key that is not here is for all.
 _ONLY_FOR: dict[str, tuple[Source, ...]] = {
@@ -69,6 +70,9 @@ class DataConfig:
     simulated, yahoo, wrds : settings of these sources.
     sec : fundamentals and SIC codes from the SEC's data sets, for any source whose firms are US tickers or CIKs.
     reports : figures of reports from a file, that become features from the day on which they were known.
+    sector_features : 12, or another number of Fama-French groups: SIC codes become a feature a group, 1 inside it and 0
+        outside, so that peers can be told by sector; None for no such features. See
+        `finattn.data.industries.sector_features`.
 
     The other keys are for source "file" alone, but for longest_gap and industries, which "yahoo" has too:
 
@@ -108,6 +112,7 @@ class DataConfig:
     industries_columns: dict[str, str] = field(default_factory=dict)
     industry_levels: tuple[str, ...] = ()
     reports: ReportsConfig = field(default_factory=ReportsConfig)
+    sector_features: int | None = None
     sec: SecConfig = field(default_factory=SecConfig)
     simulated: SimulatedConfig = field(default_factory=SimulatedConfig)
     wrds: WrdsConfig = field(default_factory=WrdsConfig)
@@ -130,6 +135,8 @@ class DataConfig:
             require(f"data.{name}", getattr(self, name), getattr(self, name) in kinds, f"one of {', '.join(kinds)}")
         require("data.longest_gap", self.longest_gap, self.longest_gap >= 0, "at least 0")
         require("data.thin_dates", self.thin_dates, 0 <= self.thin_dates < 1, "at least 0 and below 1")
+        groups, known = self.sector_features, ", ".join(map(str, FAMA_FRENCH_SCHEMES))
+        require("data.sector_features", groups, groups in (None, *FAMA_FRENCH_SCHEMES), f"one of {known} or none")
         for name, sources in _ONLY_FOR.items():
             value, words = getattr(self, name), " or ".join(map(repr, sources))
             fits = self.source in sources or value == _default(name)

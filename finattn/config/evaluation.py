@@ -43,7 +43,9 @@ class SplitsConfig:
     first_test : first day of the first test window.
     test, valid, train : lengths, calendar ("4Y", "6M") or a count of rows (500); train None expands from the start.
     embargo : rows added to the gap that the target's horizon and delay need.
-    decisions : dates on which forecasts are made and scored; training uses every row.
+    decisions : dates on which forecasts are made and scored; training and validation are not bound to them.
+    train_every : rows from one that is trained on to the next; validation uses every row. With a target of many rows
+        labels overlap: every fifth row costs a fifth and gives up little.
     """
 
     first_test: str = "2000-01-01"
@@ -52,11 +54,13 @@ class SplitsConfig:
     train: str | int | None = None
     embargo: int = 0
     decisions: Literal["daily", "weekly", "month-end", "quarter-end"] = "weekly"
+    train_every: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a negative embargo; lengths are read where the dates are known."""
+        """Refuse a negative embargo and steps of no row; lengths are read where the dates are known."""
         require_types(self, "splits.", skip=("first_test",))
         require("splits.embargo", self.embargo, self.embargo >= 0, "at least 0")
+        require("splits.train_every", self.train_every, self.train_every >= 1, "at least 1")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class RunConfig:
     Parameters
     ----------
     name : of the run's folder inside `out`.
-    features : characteristics to build, see `finattn.features.CHARACTERISTICS`.
+    features : characteristics to build, see `finattn.features.CHARACTERISTICS`, or columns of the panel to rank.
     forecasters : which to run, baselines by name and attention models by their key in `attention`.
     attention : axes of each attention model's blocks, bottom first.
     headline : the attention model and the baseline that the report's first sentence compares.

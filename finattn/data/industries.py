@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from finattn.checks import some
+from finattn.config.data import FAMA_FRENCH_SCHEMES
 from finattn.errors import InputError
 from finattn.panel import Panel
 
-SCHEMES = (5, 10, 12, 17, 30, 38, 48, 49)
+SCHEMES = FAMA_FRENCH_SCHEMES
 _LAST_CODE = 9999
 _UNLISTED = ("as defined", "last group", "unknown")
 Unlisted = Literal["as defined", "last group", "unknown"]
@@ -136,14 +137,60 @@ def with_fama_french(panel: Panel, scheme: int, *, unlisted: Unlisted = "as defi
     >>> grouped.industry.tolist(), grouped.industry_scheme, grouped.source["industry_groups"]
     ([[6, 11]], 'custom', '12 groups of Fama and French')
     """
-    if panel.industry_scheme != "sic":
-        raise InputError(f"industry_scheme must be sic to be grouped, found {panel.industry_scheme!r}")
     return panel.replace(
-        industry=fama_french(panel.industry, scheme, unlisted=unlisted),
+        industry=_groups(panel, scheme, unlisted),
         industry_scheme="custom",
         industry_widths=(len(str(scheme)),),
         source={**panel.source, "industry_groups": f"{scheme} groups of Fama and French"},
     )
+
+
+def sector_features(panel: Panel, groups: int = 12) -> Panel:
+    """Return the panel with a feature for each Fama-French group: 1 for the firms inside it and 0 for others.
+
+    Attention and look-ups see features only: with these they can tell peers by sector. A scheme has the same features
+    whatever codes occur, and row t has groups of the codes of row t, known at t where those were.
+
+    Parameters
+    ----------
+    panel : whose industry holds SIC codes.
+    groups : 5, 10, 12, 17, 30, 38, 48 or 49.
+
+    Returns
+    -------
+    Panel with features ``sector_NAME``, NAME French's short name, after those it has. All of them are 0 where the code
+    is unknown or in no group; ``source["sector_features"]`` counts such dates of listed firms.
+
+    Raises
+    ------
+    InputError
+        Where the panel's industries are no SIC codes, and for a scheme that does not exist.
+
+    Examples
+    --------
+    >>> panel = Panel(["2020-01-02"], ["A", "B", "C"], [[0.0, 0.1, 0.0]], industry=[[3571, 6021, 0]])
+    >>> found = sector_features(panel, groups=5)
+    >>> found.feature_names
+    ('sector_Cnsmr', 'sector_Manuf', 'sector_HiTec', 'sector_Hlth', 'sector_Other')
+    >>> found.features[0].astype(int).tolist()
+    [[0, 0, 1, 0, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]]
+    """
+    found = _groups(panel, groups)
+    inside = found[:, :, None] == np.arange(1, groups + 1)
+    names = tuple(f"sector_{group.short_name}" for group in fama_french_groups(groups))
+    note = {"groups": f"{groups} of Fama and French", "listed_without_group": int((panel.listed & (found == 0)).sum())}
+    return panel.replace(
+        features=np.concatenate([panel.features, inside], axis=2, dtype=panel.features.dtype),
+        feature_names=(*panel.feature_names, *names),
+        source={**panel.source, "sector_features": note},
+    )
+
+
+def _groups(panel: Panel, scheme: int, unlisted: Unlisted = "as defined") -> np.ndarray:
+    """Return the groups (t, n) of a panel's SIC codes."""
+    if panel.industry_scheme != "sic":
+        raise InputError(f"industry_scheme must be sic to be grouped, found {panel.industry_scheme!r}")
+    return fama_french(panel.industry, scheme, unlisted=unlisted)
 
 
 def unclassified(panel: Panel) -> pd.DataFrame:

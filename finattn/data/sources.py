@@ -5,9 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from finattn.config import DataConfig
+from finattn.config.require import require
 from finattn.data import sec, wrds, yahoo
 from finattn.data.design import Design
 from finattn.data.files import load_files
+from finattn.data.industries import sector_features
 from finattn.data.quarterly import simulate_quarterly
 from finattn.data.report_table import with_reports
 from finattn.data.sample import sample
@@ -41,7 +43,11 @@ def load(config: DataConfig) -> Panel:
             f"data.start to data.end must hold dates, found none from {config.start} to {config.end} in a panel of "
             f"{panel.dates[0]} to {panel.dates[-1]}"
         )
-    return cut
+    if config.sector_features is None:
+        return cut
+    coded = bool((cut.industry != 0).any())
+    require("data.sector_features", config.sector_features, coded, "left out of a panel without industry codes")
+    return sector_features(cut, config.sector_features)
 
 
 def fetch(config: DataConfig, say: Callable[[str], None] | None = None) -> dict[str, dict[str, Any]]:

@@ -20,8 +20,9 @@ from finattn.storage import atomic_file
 _NOTE = (
     "± is one HAC standard error; p is one-sided, that the rung is no better than the one below, and Holm's adjusts it "
     "over all rungs. In the set: the model confidence set at 10%, which holds the best rung in nine samples of ten. "
-    "The Sharpe ratio is after costs, a year; beside it the probability that it is above zero, given how many rungs "
-    "were tried (deflated Sharpe ratio, Bailey and López de Prado 2014)."
+    "The Sharpe ratio is after costs, a year; beside it the probability that it is above what the best of as many "
+    "trials without skill would show, of all that the ledger knows on these data (deflated Sharpe ratio, Bailey and "
+    "López de Prado 2014)."
 )
 
 
@@ -72,7 +73,7 @@ def rungs(table: pd.DataFrame) -> Table:
         "Holm",
         "in the set",
         "net Sharpe ± SE",
-        "P > 0",
+        "deflated",
     )
     return Table("The ladder", header, [_row(row) for row in table.to_dict("records")], _NOTE)
 

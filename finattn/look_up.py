@@ -106,6 +106,13 @@ class LookUp(nn.Module):
         with torch.no_grad():
             return attention_weights(*self._looking(block, rows))
 
+    def value_norms(self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None) -> Tensor:
+        """Return how much of each peer arrives at some rows, |Σ_h w_hij Σ_k b_hk v_jk| [t' n m]."""
+        rows = block.scored if dates is None else torch.as_tensor(dates, device=block.x.device)
+        with torch.no_grad():
+            values = self._values(block)[rows] @ self.slope.T
+            return torch.einsum("thnm,tmh->tnm", self.attention(block, layer, rows), values).abs()
+
     def _looking(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries and keys [t' h n d], and who may be whose peer [t' 1 n m]."""
         here = block.observed[rows]

@@ -219,6 +219,28 @@ class PanelTransformer(nn.Module):
                 masses.append(weights.sum(1) / (seen > 0).sum(1)[..., None].clamp(min=1))
         return torch.cat(means), torch.cat(masses)
 
+    def value_norms(self, block: Block, layer: int, dates: Tensor | Sequence[int] | None = None) -> Tensor:
+        """Return how much of each key one block takes up (Kobayashi et al. 2020): ‖Σ_h weight_h W_O^h (W_V^h x_j + b)‖.
+
+        Returns
+        -------
+        [t' n l] along time, or [t' n m] across firms, in units of the block's tokens; arguments as of `attention`.
+        """
+        axis, dates = self._axis(layer), self._dates(block, dates)
+        with self._reading():
+            x, context = self._below(block, layer)
+            attention = self._attention(layer)
+            weights = attention.weights(x, context, dates).double()
+            if axis == "time":
+                days = (dates[:, None] - torch.arange(weights.shape[-1], device=x.device)).clamp(min=0)
+                products = _value_products(attention, x, context)[:, days]
+                squares = torch.einsum("tnhl,tngl,ntlhg->tnl", weights, weights, products)
+            else:
+                here = Context._make(None if part is None else part[dates] for part in context)
+                products = _value_products(attention, x[dates], here)
+                squares = torch.einsum("thnm,tgnm,tmhg->tnm", weights, weights, products)
+        return squares.clamp(min=0).sqrt().to(x.dtype)
+
     def rollout(self, block: Block, date: int, firms: Sequence[int] | Tensor) -> Tensor:
         """Roll attention out through the stack (Abnar and Zuidema 2020): peers of peers, and days of days.
 
@@ -406,6 +428,13 @@ class PanelTransformer(nn.Module):
 def _known(x: Tensor, observed: Tensor) -> Tensor:
     """Put zero where nothing is observed: a NaN there would pass through every product that it is masked out of."""
     return x.masked_fill(~observed[..., None], 0.0)
+
+
+def _value_products(attention: MultiHeadAttention, x: Tensor, context: Context) -> Tensor:
+    """Return products [b s h h] between the heads of what each token x [b s d] hands on, in double."""
+    value, heads = attention.project(x, context)[2], attention.output.weight.unflatten(1, (attention.heads, -1))
+    passed = torch.einsum("bshe,dhe->bshd", value, heads).double()
+    return passed @ passed.transpose(-2, -1)
 
 
 def _through(

@@ -166,9 +166,9 @@ def ledger_folder(config: RunConfig) -> Path:
 
 
 def walk_forward_splits(config: RunConfig) -> WalkForward:
-    """Return the splitter of a configuration; rows before the features' longest window are not trained on."""
+    """Return the splitter of a configuration; rows before a characteristic's longest window are not trained on."""
     split = dataclasses.asdict(config.splits)
-    warmup = features.YEAR if config.features else 1
+    warmup = 1 if features.CHARACTERISTICS.keys().isdisjoint(config.features) else features.YEAR
     return WalkForward(**split, horizon=config.target.horizon, delay=config.target.delay, start=warmup)
 
 
@@ -235,7 +235,7 @@ def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: 
                     )
                     for seed in config.training.seeds
                 ]
-                yield attention([fit.model for fit in fits], blocks, name)
+                yield attention([fit.model for fit in fits], blocks, name).table
 
 
 def _counts(panel: Panel, forecasts: Forecasts, splits: WalkForward) -> dict[str, int]:

@@ -211,10 +211,6 @@ BAD = {
     "no mapping": (["run", "flat.yaml"], "flat.yaml: target must be a mapping of horizon, delay, .*found 5"),
     "no list": (["run", "word.yaml"], "word.yaml: forecasters must be a list, found 'zero'"),
     "an output that is no folder": (["run", "small.yaml", "--out", "small.yaml"], "out must be a folder to write to"),
-    "its own characteristics again": (
-        ["run", "small.yaml", "--data.path", "built", "--features", "[reversal]"],
-        "the panel has reversal already",
-    ),
     "industry peers without codes": (
         [
             "run",
@@ -243,7 +239,10 @@ BAD = {
     ),
     "a horizon too long": (["run", "small.yaml", "--target.horizon", "9999"], "target.horizon must leave dates"),
     "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
-    "an unknown verb": (["walk"], "the verb must be one of run, ladder, report, data, bench, found 'walk'"),
+    "an unknown verb": (
+        ["walk"],
+        "the verb must be one of run, ladder, backtest, explain, report, data, bench, found 'walk'",
+    ),
     "a folder of something else": (
         ["run", "small.yaml", "--out", ".", "--name", "panel"],
         "must be absent, empty or a",

@@ -18,7 +18,7 @@ def test_the_python_example_is_fifteen_lines_and_runs(capsys):
     assert "rank" not in printed and "attention" in printed and "sic_kernel" in printed
 
 
-@pytest.mark.parametrize("name", ["sp500", "attention", "ladder_truth"])
+@pytest.mark.parametrize("name", ["sp500", "attention", "ladder_truth", "gu_kelly_xiu"])
 def test_every_result_comes_from_the_results_file(name):
     benchmark = pytest.importorskip(f"benchmarks.{name}")
     results = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())

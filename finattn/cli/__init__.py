@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from finattn import __version__
 from finattn.cli.backtest import backtest
 from finattn.cli.data import describe_data, fetch_data, load_data
+from finattn.cli.explanations import explain
 from finattn.cli.runs import bench, ladder, report, run
 from finattn.errors import InputError
 
@@ -69,6 +70,7 @@ VERBS: Verbs = {
     "run": (run, "run a configuration from source to report"),
     "ladder": (ladder, "tune, fit and compare all rungs from ridge to attention along both axes"),
     "backtest": (backtest, "trade forecasts, also ones made elsewhere, and say what they are worth after costs"),
+    "explain": (explain, "say what one forecast of a run rests on"),
     "report": (report, "write a run's report again"),
     "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),

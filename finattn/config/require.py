@@ -37,6 +37,8 @@ def nest(config: Any) -> None:
 def require_types(config: Any, prefix: str = "", skip: tuple[str, ...] = ()) -> None:
     """Refuse the fields of a dataclass that are not of the kind that their annotations say.
 
+    A list where there should be a tuple, as plain YAML has it, becomes one.
+
     Parameters
     ----------
     prefix : of the keys in messages, "data.". skip : fields that are checked elsewhere.
@@ -51,6 +53,8 @@ def require_types(config: Any, prefix: str = "", skip: tuple[str, ...] = ()) -> 
     for name, hint in get_type_hints(type(config)).items():
         value = getattr(config, name)
         require(f"{prefix}{name}", value, name in skip or _fits(value, hint), _say(hint))
+        if isinstance(value, list) and get_origin(hint) is tuple:
+            object.__setattr__(config, name, tuple(value))
 
 
 def _fits(value: Any, hint: Any) -> bool:

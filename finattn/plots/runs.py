@@ -1,8 +1,4 @@
-"""A table in, a plotly figure out.
-
-Nothing is computed here beyond cumulating, averaging over the axis that is not shown, and pivoting; every number comes
-from a table that another module wrote. Text from data is escaped, because plotly reads a subset of HTML in every label.
-"""
+"""Pictures of a run: what forecasts are worth, and what attention looked at."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -18,7 +18,7 @@ from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
-from finattn.report import sentences, tables
+from finattn.report import explained, sentences, tables
 from finattn.report.page import Figure, embed, render
 from finattn.storage import atomic_file
 
@@ -37,6 +37,7 @@ class Run:
     portfolio: pd.DataFrame | None
     explanations: pd.DataFrame | None
     selection: Mapping[str, Any] | None
+    explained: list[explained.Section]
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -65,7 +66,7 @@ def write(run: str | Path) -> Path:
     Parameters
     ----------
     run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio.parquet,
-        explanations.parquet and selection.json as there are.
+        explanations.parquet, selection.json and explanations/ as there are.
 
     Raises
     ------
@@ -97,6 +98,7 @@ def read(folder: Path) -> Run:
         portfolio=_optional(folder / "portfolio.parquet"),
         explanations=_optional(folder / "explanations.parquet"),
         selection=_read_json(selection) if selection.is_file() else None,
+        explained=explained.sections(folder),
     )
 
 
@@ -130,6 +132,8 @@ def _context(run: Run) -> dict[str, Any]:
         "value": None if run.portfolio is None else _value_figure(run.portfolio),
         "folds": embed("folds", plots.fold_timeline(folds), *FOLDS) if folds else None,
         **_attention_figures(run),
+        "explained": run.explained,
+        "caveat": explained.CAVEAT,
         "tuning": tables.tuning(run.provenance.get("tuning", [])),
         "provenance": tables.provenance(run.provenance),
         "config": run.config_text,

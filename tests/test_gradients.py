@@ -1,5 +1,7 @@
 """What moves a forecast: every method against its definition, against captum, and against the axioms that it claims."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +20,6 @@ from finattn.baselines import Ridge
 from finattn.blocks import Blocks, Scaling
 from finattn.config import ModelConfig, TargetConfig, TrainingConfig
 from finattn.errors import InputError
-from finattn.explain import gradients as module
 from finattn.explain.gradients import COMPLETE, METHODS, How, gradients
 from finattn.explain.scene import Corrected, baseline, inputs, network, scenes, view
 from finattn.look_up import LookUp
@@ -310,7 +311,7 @@ def test_many_at_once_are_one_by_one(models, blocks, targets, method, monkeypatc
         both = together.table.merge(apart, on=keys, suffixes=("", "_apart"), validate="one_to_one")
         assert len(both) == len(together.table) == len(apart)
         np.testing.assert_allclose(both["score"], both["score_apart"], atol=1e-6, rtol=1e-5)
-    monkeypatch.setattr(module, "CELLS", 1)
+    monkeypatch.setattr(sys.modules["finattn.explain.gradients"], "CELLS", 1)
     few_held = gradients(model, blocks, targets, method, FEW).table
     np.testing.assert_allclose(few_held["score"], apart["score"], atol=1e-6, rtol=1e-5)
 
@@ -364,7 +365,7 @@ def test_nothing_comes_from_a_day_on_which_a_firm_was_not_observed(panel, method
 
 def test_only_the_heaviest_peers_are_listed_and_the_rest_is_one_sum(models, blocks, targets, monkeypatch):
     whole = scored(gradients(models["transformer"], blocks, targets[:1]), "peer", targets[0][1])
-    monkeypatch.setattr(module, "TOP", 3)
+    monkeypatch.setattr(sys.modules["finattn.explain.gradients"], "TOP", 3)
     few = scored(gradients(models["transformer"], blocks, targets[:1]), "peer", targets[0][1])
     kept = whole[whole.abs().nlargest(3).index].sort_index()
     pd.testing.assert_series_equal(few.iloc[:-1], kept)

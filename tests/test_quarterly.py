@@ -309,7 +309,7 @@ def test_the_shipped_ladder_has_its_rungs_on_such_a_panel():
     config = RunConfig(**read_yaml(find(Path("configs/quarterly_peers.yaml"))))
     panel = load(dataclasses.replace(config.data, simulated={"kind": "quarterly", "firms": 48, "years": 1}))
     assert [rung.name for rung in select(config, panel)] == list(config.ladder.rungs)
-    assert (config.target.horizon, config.baselines.look_up_windows) == (QUARTER, [QUARTER])
+    assert (config.target.horizon, config.baselines.look_up_windows) == (QUARTER, (QUARTER,))
     assert config.data.simulated.kind == "quarterly" and config.splits.decisions == "quarter-end"
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
-from finattn.attention import attend, attention_weights
+from finattn.attention import TopWeights, attend, attention_weights, top_weights
+from finattn.attention.reading import CELLS
 from finattn.blocks import Block
 from finattn.config.require import require
 from finattn.errors import InputError
@@ -100,11 +103,55 @@ class LookUp(nn.Module):
         found = torch.einsum("thnk,hk->tn", averages - others[:, None], self.slope)
         return scores.index_copy(0, rows, found.masked_fill(~here, torch.nan))
 
-    def attention(self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None) -> Tensor:
-        """Return the weights [t' h n m] at some rows of a block, by default those scored; rows sum to one or zero."""
+    @overload
+    def attention(
+        self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None, top_k: None = None
+    ) -> Tensor: ...
+
+    @overload
+    def attention(
+        self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None, *, top_k: int
+    ) -> TopWeights: ...
+
+    def attention(
+        self,
+        block: Block,
+        layer: int = 0,
+        dates: Tensor | Sequence[int] | None = None,
+        top_k: int | None = None,
+    ) -> Tensor | TopWeights:
+        """Return the weights [t' h n m] at some rows of a block, by default those scored; rows sum to one or zero.
+
+        With `top_k`, the heaviest of each firm alone, `TopWeights` [t' h n k], found in chunks: no dense matrix is
+        made. InputError for a `top_k` below one.
+        """
         rows = block.scored if dates is None else torch.as_tensor(dates, device=block.x.device)
+        with torch.inference_mode(False), torch.no_grad():  # threads write in place, which inference would forbid
+            if top_k is None:
+                return attention_weights(*self._looking(block, rows))
+            require("top_k", top_k, top_k >= 1, "at least 1")
+            parts = []
+            for row in rows:
+                here = block.observed[row]
+                query, key = self._sides(block, row[None])
+                parts.append(top_weights(query[0], key[0], partial(_others, here), top_k))
+            return TopWeights(*(torch.stack(columns) for columns in zip(*parts, strict=True)))
+
+    def by_head(self, block: Block) -> Tensor:
+        """Return what each head adds to the scores [t' h n] of the rows scored, in chunks; NaN where not observed."""
         with torch.no_grad():
-            return attention_weights(*self._looking(block, rows))
+            parts = []
+            for row in block.scored:
+                here, (query, key) = block.observed[row], self._sides(block, row[None])
+                values = self.slope @ self._values(block)[row].T
+                found = -(values.sum(1, keepdim=True) - values) / (here.sum() - 1).clamp(min=1)
+                size = max(1, CELLS // (self.config.heads * len(here)))
+                for start in range(0, len(here), size):
+                    some = slice(start, start + size)
+                    weights = attention_weights(query[0, :, some], key[0], _others(here, some))
+                    found[:, some] += torch.einsum("hnm,hm->hn", weights, values)
+                parts.append(found.masked_fill(~here, torch.nan))
+            return torch.stack(parts)
 
     def value_norms(self, block: Block, layer: int = 0, dates: Tensor | Sequence[int] | None = None) -> Tensor:
         """Return how much of each peer arrives at some rows, |Σ_h w_hij Σ_k b_hk v_jk| [t' n m]."""
@@ -115,13 +162,14 @@ class LookUp(nn.Module):
 
     def _looking(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries and keys [t' h n d], and who may be whose peer [t' 1 n m]."""
-        here = block.observed[rows]
-        known = block.x[rows][..., 2:].masked_fill(~here[..., None], 0.0)
-        others = ~torch.eye(here.shape[1], dtype=torch.bool, device=here.device)
+        return *self._sides(block, rows), _others(block.observed[rows], slice(None))[:, None]
+
+    def _sides(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor]:
+        known = block.x[rows][..., 2:].masked_fill(~block.observed[rows][..., None], 0.0)
         query, key = (
             layer(known).unflatten(-1, (self.config.heads, -1)).transpose(1, 2) for layer in (self.query, self.key)
         )
-        return query, key, (here[:, None, :] & here[:, :, None] & others)[:, None]
+        return query, key
 
     def _values(self, block: Block) -> Tensor:
         """Return sums of excess returns [t n k] over each window's rows, by its root; 0 where not observed at t."""
@@ -131,3 +179,10 @@ class LookUp(nn.Module):
         sums = [total[1:] - total[(rows - window).clamp(min=0)] for window in self.config.windows]
         values = torch.stack([x / window**0.5 for x, window in zip(sums, self.config.windows, strict=True)], -1)
         return values.masked_fill(~block.observed[..., None], 0.0)
+
+
+def _others(here: Tensor, queries: slice) -> Tensor:
+    """Say whom some firms may look at [... n' m], of those here [... n]: all others, where they are here themselves."""
+    start, stop, _ = queries.indices(here.shape[-1])
+    itself = torch.arange(start, stop, device=here.device)[:, None] == torch.arange(here.shape[-1], device=here.device)
+    return here[..., None, :] & here[..., queries, None] & ~itself

@@ -3,6 +3,7 @@
 from finattn.explain.explanation import Explanation, join
 from finattn.explain.faithfulness import Removal, deletion, infidelity, insertion, sample_targets
 from finattn.explain.gradients import METHODS, How, gradients
+from finattn.explain.probes import probe
 from finattn.explain.randomisation import (
     agreement,
     explainers,
@@ -13,6 +14,7 @@ from finattn.explain.randomisation import (
     stability_over_seeds,
 )
 from finattn.explain.scene import network
+from finattn.explain.truth import score
 from finattn.explain.weights import LOOKED, attention, by_head
 
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "insertion",
     "join",
     "network",
+    "probe",
     "randomisation",
     "sample_targets",
+    "score",
     "sensitivity",
     "stability_over_days",
     "stability_over_seeds",

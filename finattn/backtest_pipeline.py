@@ -16,7 +16,7 @@ from finattn.errors import InputError
 from finattn.evaluation import Scheme, read_forecasts
 from finattn.evaluation.assessment import Assessment, assess
 from finattn.evaluation.weights import places
-from finattn.forecasts import Forecasts
+from finattn.forecasts import HEADER, Forecasts
 from finattn.panel import Panel
 from finattn.pipeline import sample_sentences, write_table
 from finattn.report.backtest import TABLES, sentences
@@ -25,7 +25,6 @@ from finattn.storage import atomic_folder, write_json
 __all__ = ["Backtest", "Settings", "open_forecasts", "run"]
 
 RECORD = "backtest.json"
-_MARK = b"finattn.forecasts"  # what `Forecasts.save` writes into a file's header
 _TRIED = "p-values rest on HAC errors; they know nothing of what else was tried before these forecasts were kept"
 
 
@@ -129,7 +128,7 @@ def open_forecasts(path: Path, panel: Panel, settings: Settings) -> tuple[Foreca
 def _is_own(path: Path) -> bool:
     """Say whether `Forecasts.save` wrote a file."""
     try:
-        return _MARK in (pq.read_schema(path).metadata or {})
+        return HEADER in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError):
         return False
 

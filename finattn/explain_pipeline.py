@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from finattn.blocks import Blocks, Scaling
 from finattn.config import RunConfig
+from finattn.config.require import require
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
-from finattn.experiment import fit_folder, rungs
+from finattn.experiment import fit_folder
 from finattn.explain import LOOKED, Explanation, How, attention, gradients, join, network
 from finattn.panel import Panel
-from finattn.pipeline import walk_forward_splits
+from finattn.pipeline import load_fits, walk_forward_splits
 from finattn.splits import Fold
-from finattn.training import TrainedForecaster
 
 DEFAULT_METHODS = ("attention", "integrated_gradients")
 
@@ -43,21 +43,14 @@ class Opened:
         """Return the panel at some rows, scaled as the fold's models were."""
         return Blocks(self.panel, rows, Scaling.fit(self.panel, fold.train), self.config.target)
 
-    def networks(self, fold: Fold, model: str) -> list[Any]:
-        """Return a fold's fits of a model, one a seed."""
-        known = {rung.name: rung for rung in rungs(self.config)}
-        learnt = [name for name in known if (self._place(fold, name) / "model.safetensors").is_file()]
-        if model not in learnt:
-            raise InputError(
-                f"model must be one of {', '.join(learnt) or 'a run with trained models'}, found {model!r}"
-            )
-        width = Scaling.fit(self.panel, fold.train).width
-        fresh = [(known[model].make(seed), self._place(fold, model, seed)) for seed in known[model].seeds]
-        return [network(cast(TrainedForecaster, one).load(place, width)) for one, place in fresh]
-
-    def _place(self, fold: Fold, model: str, seed: int | None = None) -> Path:
-        seeds = self.config.training.seeds
-        return fit_folder(self.folder / "folds", fold.number, model, seeds[0] if seed is None else seed)
+    def networks(self, fold: Fold, model: str, inputs: int) -> list[Any]:
+        """Return a fold's fits of a model, one a seed, for `inputs` columns of `Block.x`."""
+        folder, seed = self.folder / "folds", self.config.training.seeds[0]
+        places = {name: fit_folder(folder, fold.number, name, seed) for name in self.config.forecasters}
+        learnt = [name for name, place in places.items() if (place / "model.safetensors").is_file()]
+        known = ", ".join(learnt) or "a run with trained models"
+        require("model", model, model in learnt, f"one of {known}")
+        return [network(fit) for fit in load_fits(self.config, folder, fold.number, model, inputs)]
 
 
 def open_run(folder: Path) -> Opened:
@@ -97,7 +90,8 @@ def explain(
     model = model or run.config.headline[0]
     row = row_of(run.panel, date)
     fold = run.fold_of(row)
-    blocks, nets = run.blocks(fold, np.array([row])), run.networks(fold, model)
+    blocks = run.blocks(fold, np.array([row]))
+    nets = run.networks(fold, model, blocks.scaling.width)
     target = (run.panel.dates[row], firm)
     parts = [_by(method, nets, blocks, target, how or How(), model) for method in methods]
     scores = np.mean([_scores(net, blocks) for net in nets], axis=0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from finattn.evaluation import Scheme, VectorbtFrames
     from finattn.panel import Panel
 
-__all__ = ["COLUMNS", "Forecasts", "Wide"]
+__all__ = ["COLUMNS", "HEADER", "Forecasts", "Wide"]
 
 _SCHEMA = pa.schema(
     [
@@ -37,7 +37,7 @@ _SCHEMA = pa.schema(
 )
 COLUMNS = tuple(_SCHEMA.names)
 _SCALARS = ("horizon", "delay", "overlap", "periods_per_year")
-_HEADER = b"finattn.forecasts"
+HEADER = b"finattn.forecasts"  # key of the metadata that `save` writes
 _VERSION = 1
 
 
@@ -190,7 +190,7 @@ class Forecasts:
         arrow = pa.Table.from_pandas(self.table, schema=_SCHEMA, preserve_index=False)
         header = {"version": _VERSION} | {name: getattr(self, name) for name in _SCALARS}
         # Only our own header: pandas' would write its version into the file.
-        arrow = arrow.replace_schema_metadata({_HEADER: json.dumps(header).encode()})
+        arrow = arrow.replace_schema_metadata({HEADER: json.dumps(header).encode()})
         with atomic_file(path) as temporary:
             pq.write_table(arrow, temporary, compression="zstd")
 
@@ -240,7 +240,7 @@ class Forecasts:
             arrow = pq.read_table(path)
         except pa.ArrowInvalid as error:
             raise InputError(f"expected a Parquet file at {path}, found something else: {error}") from None
-        header = json.loads((arrow.schema.metadata or {}).get(_HEADER, b"{}"))
+        header = json.loads((arrow.schema.metadata or {}).get(HEADER, b"{}"))
         if header.get("version") != _VERSION:
             found = header.get("version", "no header")
             raise InputError(f"expected forecasts of schema version {_VERSION} in {path}, found {found}")

@@ -133,7 +133,7 @@ class LookUp(nn.Module):
             parts = []
             for row in rows:
                 here = block.observed[row]
-                query, key = self._sides(block, row[None])
+                query, key = self.sides(block, row[None])
                 parts.append(top_weights(query[0], key[0], partial(_others, here), top_k))
             return TopWeights(*(torch.stack(columns) for columns in zip(*parts, strict=True)))
 
@@ -142,7 +142,7 @@ class LookUp(nn.Module):
         with torch.no_grad():
             parts = []
             for row in block.scored:
-                here, (query, key) = block.observed[row], self._sides(block, row[None])
+                here, (query, key) = block.observed[row], self.sides(block, row[None])
                 values = self.slope @ self._values(block)[row].T
                 found = -(values.sum(1, keepdim=True) - values) / (here.sum() - 1).clamp(min=1)
                 size = max(1, CELLS // (self.config.heads * len(here)))
@@ -162,9 +162,10 @@ class LookUp(nn.Module):
 
     def _looking(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries and keys [t' h n d], and who may be whose peer [t' 1 n m]."""
-        return *self._sides(block, rows), _others(block.observed[rows], slice(None))[:, None]
+        return *self.sides(block, rows), _others(block.observed[rows], slice(None))[:, None]
 
-    def _sides(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, block: Block, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what firms look for and how they present themselves at some rows: queries and keys [t' h n d]."""
         known = block.x[rows][..., 2:].masked_fill(~block.observed[rows][..., None], 0.0)
         query, key = (
             layer(known).unflatten(-1, (self.config.heads, -1)).transpose(1, 2) for layer in (self.query, self.key)

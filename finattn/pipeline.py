@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ from finattn.ledger import Setup, read_trials, selection
 from finattn.panel import Panel
 from finattn.splits import WalkForward, decision_mask
 from finattn.storage import atomic_file, discard, is_partial, sweep, write_json
+
+if TYPE_CHECKING:
+    from finattn.training import TrainedForecaster
 
 EXPLAINED_CELLS = 2_000_000  # weights kept for the report; a large panel is explained on fewer dates
 
@@ -217,7 +220,6 @@ def _portfolios(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.Dat
 def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: Path) -> Iterator[pd.DataFrame]:
     """Yield each attention model's weights at quarter ends of each fold's test dates, seeds averaged."""
     from finattn.explain import attention
-    from finattn.training import AttentionForecaster
 
     quarter_ends = decision_mask(panel.dates, "quarter-end")
     cells = panel.shape[1] * (min(panel.shape[1], 500) + config.model.lookback)
@@ -229,13 +231,17 @@ def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: 
         blocks = Blocks(panel, rows, Scaling.fit(panel, fold.train), config.target)
         for name in config.forecasters:
             if name in config.attention:
-                fits = [
-                    AttentionForecaster(config.attention[name], config.model).load(
-                        fit_folder(folder, fold.number, name, seed), blocks.scaling.width
-                    )
-                    for seed in config.training.seeds
-                ]
+                fits = load_fits(config, folder, fold.number, name, blocks.scaling.width)
                 yield attention([fit.model for fit in fits], blocks, name).table
+
+
+def load_fits(config: RunConfig, folder: Path, fold: int, model: str, inputs: int) -> list["TrainedForecaster"]:
+    """Take up what a run saved of a fold's fits of a trained model, one a seed, for `inputs` columns of `Block.x`."""
+    (rung,) = rungs(dataclasses.replace(config, forecasters=(model,)))
+    return [
+        cast("TrainedForecaster", rung.make(seed)).load(fit_folder(folder, fold, model, seed), inputs)
+        for seed in rung.seeds
+    ]
 
 
 def _counts(panel: Panel, forecasts: Forecasts, splits: WalkForward) -> dict[str, int]:

@@ -11,6 +11,7 @@ from finattn.config import TargetConfig
 from finattn.errors import InputError
 from finattn.evaluation.comparisons import bootstrap_mean
 from finattn.explain import faithfulness, gradients, join
+from finattn.explain import gates as gated
 from finattn.explain.explanation import COLUMNS, OTHERS, Explanation
 from finattn.explain.faithfulness import Removal, deletion, infidelity, insertion, sample_targets
 from finattn.explain.scene import Corrected, scenes, view
@@ -182,14 +183,14 @@ def networks(blocks, config):
 
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize("row", [2, 150, 401])
-@pytest.mark.parametrize("kind", faithfulness.KINDS)
+@pytest.mark.parametrize("kind", gated.KINDS)
 def test_stacked_variants_score_as_each_alone(panel, small_model, which, row, kind, monkeypatch):
     blocks = Blocks(panel, np.array([row]), Scaling.fit(panel, np.arange(200)), TargetConfig(1))
     model = networks(blocks, small_model)[which].eval()
-    monkeypatch.setattr(faithfulness, "NUMBERS", 5 * 12 * 8 * 3)
+    monkeypatch.setattr(gated, "NUMBERS", 5 * 12 * 8 * 3)
     target = [(panel.dates[row], str(panel.firms[np.flatnonzero(blocks.observed[0])[3]]))]
     found = gradients(model, blocks, target, "saliency")
-    ((scene, (one,)),) = faithfulness._forecasts(model, blocks, found, kind, "median")
+    ((scene, (one,)),) = gated.forecasts(model, blocks, found, kind, "median")
     (plain,) = scenes(model, blocks, target)
     alone = view(model, blocks, plain)
     there = torch.from_numpy(np.random.default_rng(row).random((7, one.keys)) < 0.5)
@@ -208,7 +209,7 @@ def test_the_firm_itself_and_who_is_not_seen_are_no_peers(panel):
     blocks = Blocks(panel, np.array([30]), Scaling.fit(panel, np.arange(200)), TargetConfig(1))
     firm = str(panel.firms[4])
     found = peers(blocks, [(panel.dates[30], firm)], lambda i, j: j)
-    ((_, (one,)),) = faithfulness._forecasts(Reads(warmup=2), blocks, found, "peer", "median")
+    ((_, (one,)),) = gated.forecasts(Reads(warmup=2), blocks, found, "peer", "median")
     gone = [1, 4]  # firm 1 is not yet listed
     assert (one.place[:, gone] == -1).all() and one.keys == len(panel.firms) - 2
     assert one.given["given"].tolist() == [j for j in range(12) if j not in gone]
@@ -225,7 +226,7 @@ def test_the_firm_itself_and_who_is_not_seen_are_no_peers(panel):
 )
 def test_the_score_of_a_group_is_spread_over_its_keys(kind, listed, keys, expected):
     part = pd.DataFrame({"key": list(listed), "score": list(listed.values())})
-    np.testing.assert_allclose(faithfulness._spread(part, keys, kind), expected)
+    np.testing.assert_allclose(gated.spread(part, keys, kind), expected)
 
 
 def test_targets_are_spread_over_the_dates_and_have_an_outcome(panel):
@@ -266,7 +267,7 @@ def test_the_gradient_of_a_linear_model_foretells_all_and_one_without_signs_does
     assert (table.loc["input_x_gradient", "infidelity"] < 1e-9).all()
     assert (table.loc["saliency", "infidelity"] > 0.3).all() and (table["chance"] > 0.4).all()
     assert (table["forecasts"] == 15).all() and (table["dates"] == 5).all()
-    assert set(table.index.get_level_values("kind")) == set(faithfulness.KINDS)
+    assert set(table.index.get_level_values("kind")) == set(gated.KINDS)
 
 
 def test_infidelity_does_not_depend_on_the_unit_of_a_map_and_is_one_for_a_map_of_zeros(chain):

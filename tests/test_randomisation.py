@@ -14,19 +14,9 @@ from finattn.config import TargetConfig
 from finattn.errors import InputError
 from finattn.evaluation.comparisons import bootstrap_mean
 from finattn.explain import join
+from finattn.explain.agreement import agreement, maps, stability_over_days, stability_over_seeds
 from finattn.explain.explanation import COLUMNS, OTHERS, Explanation
-from finattn.explain.randomisation import (
-    _cascade,
-    _shaken,
-    agreement,
-    explainers,
-    insensitive,
-    maps,
-    randomisation,
-    sensitivity,
-    stability_over_days,
-    stability_over_seeds,
-)
+from finattn.explain.randomisation import _cascade, _shaken, explainers, insensitive, randomisation, sensitivity
 from finattn.explain.scene import Corrected, scenes
 from finattn.look_up import LookUp, LookUpConfig
 from finattn.models import PanelTransformer

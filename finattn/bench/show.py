@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.table import Table
 from finattn.bench.costs import KERNELS, Sizes, cells, costs, measure_apart
 from finattn.bench.tables import crossings, growth
 from finattn.looks import STYLES, finish
+from finattn.report.description import terminal
 from finattn.storage import atomic_file, write_json
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -31,8 +31,8 @@ _ROWS = ((1, "operations"), (2, "seconds"), (3, "bytes"), (3, "peak_bytes"))
 
 def attention(sizes: Sizes, out: str | Path | None = None, as_json: bool = False) -> None:
     """Measure, print tables (or JSON), and write bench_attention.json and .html into a folder where one is given."""
-    terminal = Console(stderr=True)
-    chosen = track(cells(sizes), "measuring", console=terminal, transient=True, disable=not terminal.is_terminal)
+    aside = Console(stderr=True)
+    chosen = track(cells(sizes), "measuring", console=aside, transient=True, disable=not aside.is_terminal)
     table = costs(chosen, measure_apart)
     content = {
         "bench": "attention",
@@ -46,7 +46,7 @@ def attention(sizes: Sizes, out: str | Path | None = None, as_json: bool = False
     if as_json:
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
-        show(table, Console(width=None if sys.stdout.isatty() else 120))
+        show(table, terminal())
     if out is not None:
         write_json(Path(out) / "bench_attention.json", content)
         with atomic_file(Path(out) / "bench_attention.html") as temporary:

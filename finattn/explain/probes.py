@@ -144,8 +144,8 @@ def _layers(model: Any, block: Block) -> Iterator[tuple[str, Tensor]]:
         yield from ((f"base {name}", tokens) for name, tokens in _layers(model.base, block))
         yield from _layers(model.model, block)
     elif isinstance(model, LookUp):
-        known = block.x[..., 2:].masked_fill(~block.observed[..., None], 0.0)
-        yield from (("queries", model.query(known)), ("keys", model.key(known)))
+        sides = model.sides(block, torch.arange(len(block.x)))
+        yield from zip(("queries", "keys"), (side.transpose(1, 2).flatten(2) for side in sides), strict=True)
     elif isinstance(model, PanelTransformer):
         x = model.embed(block.x, block.observed)
         yield "embedding", x

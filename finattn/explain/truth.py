@@ -1,6 +1,6 @@
 """Whether explanations find what was planted, on panels whose truth is known."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +12,8 @@ from finattn.blocks import observed
 from finattn.config.require import require
 from finattn.data.truth import Planted
 from finattn.errors import InputError
-from finattn.evaluation.comparisons import Interval, bootstrap_mean
-from finattn.explain.explanation import OTHERS, Explanation
+from finattn.explain.agreement import maps, over_dates
+from finattn.explain.explanation import Explanation
 from finattn.metrics import top_shares
 from finattn.panel import Panel
 
@@ -82,7 +82,7 @@ def score(explanation: Explanation, truth: Planted, panel: Panel, k: int | None 
     """
     _check(truth, panel, k)
     rows, left_out = [], {}
-    for names, found in _maps(explanation):
+    for names, found in maps(explanation).items():
         ranked = _RANKED[names[2]](found.abs(), truth, panel) if names[2] in _RANKED else None
         if ranked is None:
             left_out[names[2]] = "nothing of this kind is planted"
@@ -99,17 +99,6 @@ def _check(truth: Planted, panel: Panel, k: int | None) -> None:
     if truth.oracle.shape != panel.shape:
         raise InputError(f"truth must be that of the panel, {panel.shape}, found one of {truth.oracle.shape}")
     require("k", k, k is None or k >= 1, "at least 1")
-
-
-def _maps(explanation: Explanation) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
-    """Yield model, method and kind, and the scores: rows (date, firm), a column a key, NaN where it is not listed."""
-    table = explanation.table[explanation.table["key"] != OTHERS]
-    twice = table.duplicated(["model", "method", "kind", "date", "firm", "key"])
-    if twice.any():
-        row = table[twice].iloc[0]
-        raise InputError(f"an explanation must list each key once, found {row['key']!r} of {row['firm']} twice")
-    for (model, method, kind), part in table.groupby(["model", "method", "kind"], sort=False):
-        yield (str(model), str(method), str(kind)), part.pivot(index=["date", "firm"], columns="key", values="score")
 
 
 # -- what is planted ------------------------------------------------------------------------------------------------
@@ -194,8 +183,8 @@ def _rows(ranked: Ranked, dates: NDArray[Any], k: int | None) -> list[tuple[Any,
     }
     rows: list[tuple[Any, ...]] = []
     for measure, (value, chance) in values.items():
-        mean = _over_dates(dates, value)
-        figures = (mean.estimate, mean.lower, mean.upper, _over_dates(dates, chance).estimate)
+        mean = over_dates(dates, value)
+        figures = (mean.estimate, mean.lower, mean.upper, over_dates(dates, chance).estimate)
         rows.append((measure, *figures, degree.mean(), count.mean(), len(dates), mean.dates))
     return rows
 
@@ -209,8 +198,3 @@ def _chance(degree: NDArray[np.int64], count: NDArray[np.int64]) -> Floats:
     """Return the average precision of a random order, on average."""
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, count.max(initial=1) + 1))])[count]
     return (harmonic + (count - harmonic) * (degree - 1) / np.maximum(count - 1, 1)) / count
-
-
-def _over_dates(dates: NDArray[Any], values: Floats) -> Interval:
-    """Average over the forecasts of a date, then over dates."""
-    return bootstrap_mean(pd.Series(values).groupby(dates).mean().to_numpy(), overlap=0)

@@ -256,9 +256,10 @@ def _text(what: str, column: pd.Series) -> pd.Series:
 
 def _encodes(text: str) -> bool:
     try:
-        return bool(text.encode()) or True
+        text.encode()
     except UnicodeEncodeError:
         return False
+    return True
 
 
 def _check_nodes(nodes: pd.DataFrame) -> None:
@@ -297,10 +298,6 @@ def _refuse(what: str, table: pd.DataFrame, bad: np.ndarray, expected: str) -> N
 
 
 def _say(value: Any) -> str:
-    return (
-        f"{value:%Y-%m-%d}"
-        if isinstance(value, pd.Timestamp)
-        else repr(value)
-        if isinstance(value, str)
-        else f"{value:g}"
-    )
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    return repr(value) if isinstance(value, str) else f"{value:g}"

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.text import Text
 from finattn.data.cautions import count
 from finattn.evaluation.assessment import Assessment
 from finattn.looks import label
-from finattn.report.description import as_rich
+from finattn.report.description import as_rich, terminal
 from finattn.report.sentences import LEVEL, MISSING, number, p_text, plus_minus
 from finattn.report.tables import Table
 
@@ -27,7 +26,7 @@ def show(found: Assessment, record: Mapping[str, Any], console: Console | None =
     ----------
     found : of `finattn.evaluation.assessment.assess`. record : of `finattn.backtest_pipeline.run`.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal()
     console.print(Text(_terms(record)), soft_wrap=True)
     for table in (performance(found), exposures(found), industries(found)):
         if table.rows:

@@ -27,7 +27,7 @@ UNRECORDED = "not recorded"
 
 def show(found: Description, name: str, console: Console | None = None) -> None:
     """Print a description: facts, warnings, then tables; of long ones the first rows."""
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal()
     console.print(Text(f"Panel {_printable(name)}", style="bold"))
     facts = RichTable(box=None, show_header=False, padding=(0, 2, 0, 0))
     for key, value in summary(found):
@@ -45,6 +45,11 @@ def show(found: Description, name: str, console: Console | None = None) -> None:
             console.print(as_rich(table))
         if table.note:
             console.print(Text(table.note), soft_wrap=True)
+
+
+def terminal() -> Console:
+    """Return the terminal that is printed on, or 120 columns where it is none."""
+    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 def write(found: Description, name: str, path: str | Path) -> Path:

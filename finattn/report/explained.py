@@ -1,7 +1,6 @@
 """Explained forecasts as text, as JSON, as a page, and as a section of a run's report."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from rich.text import Text
 from finattn import looks, plots
 from finattn.explain import Explanation
 from finattn.plots.explanations import METHODS
-from finattn.report.description import as_rich
+from finattn.report.description import as_rich, terminal
 from finattn.report.page import Figure, embed, render
 from finattn.report.sentences import MISSING
 from finattn.report.tables import Table
@@ -105,7 +104,7 @@ def write(found: Explanation, path: Path) -> Path:
 
 def show(found: Explanation, console: Console | None = None) -> None:
     """Print one explained forecast."""
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal()
     console.print(Text(sentence(dict(found.made["forecast"]))), soft_wrap=True)
     for table in [*tables(found), made(found)]:
         console.print(as_rich(table))

@@ -1,7 +1,6 @@
 """The ladder as a page and as text: what each rung is worth and adds, and an answer to each question."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from finattn.looks import label
-from finattn.report.description import as_rich
+from finattn.report.description import as_rich, terminal
 from finattn.report.page import render
 from finattn.report.sentences import MISSING, number, plus_minus
 from finattn.report.tables import Table
@@ -43,7 +42,7 @@ def write(folder: Path) -> Path:
 
 def show(folder: Path, console: Console | None = None) -> None:
     """Print the answers and the table of a ladder's folder."""
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal()
     console.print(as_rich(rungs(pd.read_parquet(folder / "table.parquet"))))
     for sentence in read_answers(folder):
         console.print(Text(sentence), soft_wrap=True)

@@ -41,7 +41,7 @@ def configuration(returns: str, industries: str, out: str) -> RunConfig:
         splits=SplitsConfig(
             first_test="2010-01-01", test="2Y", valid="1Y", train="2Y", decisions="weekly", train_every=5
         ),
-        training=TrainingConfig(threads=2),
+        training=TrainingConfig(threads=1),
     )  # fmt: skip
 
 
@@ -70,7 +70,8 @@ def readme_section(results: dict[str, Any]) -> str:
         p = "" if row["p_holm"] is None else f"{row['p_holm']:.2f}"
         sharpe = "" if row["net_sharpe"] is None else f"{row['net_sharpe']:.2f} ± {row['net_sharpe_error']:.2f}"
         kept = "yes" if row["in_confidence_set"] else "no"
-        rank = f"{row['rank_ic']:.4f} ± {row['standard_error']:.4f}"
+        nothing = row["standard_error"] is None  # the same score for all firms
+        rank = "orders nothing" if nothing else f"{row['rank_ic']:.4f} ± {row['standard_error']:.4f}"
         rows.append(f"| {label(row['rung'])} | {rank} | {gain} | {p} | {kept} | {sharpe} |")
     figures = results["figures"]
     said = (
@@ -78,6 +79,8 @@ def readme_section(results: dict[str, Any]) -> str:
         f"of 2010 to 2016, one seed, {figures['ladder_minutes']:.0f} minutes of fits. Commit {results['commit']}, "
         f"{results['date']}, `{results['command']}`."
     )
+    kept = sum(row["in_confidence_set"] for row in results["details"]["table"])
+    said = f"{kept} of {len(rows) - 2} rungs are in the model confidence set: what is in it cannot be told apart. {said}"
     return "\n".join(["", *rows, "", *results["details"]["answers"][:1], "", said])
 
 

@@ -80,7 +80,7 @@ def readme_section(results: dict[str, Any]) -> str:
         f"{results['date']}, `{results['command']}`."
     )
     kept = sum(row["in_confidence_set"] for row in results["details"]["table"])
-    said = f"{kept} of {len(rows) - 2} rungs are in the model confidence set: what is in it cannot be told apart. {said}"
+    said = f"{kept} of {len(rows) - 2} rungs are in the model confidence set, and cannot be told apart. {said}"
     return "\n".join(["", *rows, "", *results["details"]["answers"][:1], "", said])
 
 

@@ -1,7 +1,7 @@
 """Explanations as a stage: from a run's folder to what one forecast rests on, and how far that can be trusted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from finattn.config import RunConfig
 from finattn.config.require import require
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
-from finattn.experiment import fit_folder
-from finattn.explain import LOOKED, Explanation, How, attention, gradients, join, network
+from finattn.experiment import cut_fold, fit_folder, rungs
+from finattn.explain import LOOKED, Audit, Checks, Explanation, How, attention, gradients, join, network, uniform_twin
+from finattn.explain import audit as explain_audit
 from finattn.panel import Panel
-from finattn.pipeline import load_fits, walk_forward_splits
+from finattn.pipeline import Watch, load_fits, walk_forward_splits
 from finattn.splits import Fold
 
 DEFAULT_METHODS = ("attention", "integrated_gradients")
@@ -45,12 +46,16 @@ class Opened:
 
     def networks(self, fold: Fold, model: str, inputs: int) -> list[Any]:
         """Return a fold's fits of a model, one a seed, for `inputs` columns of `Block.x`."""
+        self.require_trained(fold, model)
+        return [network(fit) for fit in load_fits(self.config, self.folder / "folds", fold.number, model, inputs)]
+
+    def require_trained(self, fold: Fold, model: str) -> None:
+        """Refuse a model of which the fold keeps no fit."""
         folder, seed = self.folder / "folds", self.config.training.seeds[0]
         places = {name: fit_folder(folder, fold.number, name, seed) for name in self.config.forecasters}
         learnt = [name for name, place in places.items() if (place / "model.safetensors").is_file()]
         known = ", ".join(learnt) or "a run with trained models"
         require("model", model, model in learnt, f"one of {known}")
-        return [network(fit) for fit in load_fits(self.config, folder, fold.number, model, inputs)]
 
 
 def open_run(folder: Path) -> Opened:
@@ -102,6 +107,46 @@ def explain(
         "place": int((scores > own).sum()) + 1, "firms": int(np.isfinite(scores).sum()),
     }  # fmt: skip
     return Explanation(found.table, {"forecast": forecast, **found.made})
+
+
+def audit(
+    run: Opened,
+    model: str | None = None,
+    fold: int | None = None,
+    checks: Checks | None = None,
+    refit: bool = True,
+    watch: Watch | None = None,
+) -> Audit:
+    """Audit the explanations of a run's model on the test window of one fold.
+
+    Parameters
+    ----------
+    model : by default the one that the run's headline is about. fold : its number; by default the last.
+    checks : what is checked, and how thoroughly; methods that look at attention are left out for a model without.
+    refit : fit the model anew with its attention frozen even, one fit a seed, on the fold's training dates.
+    watch : told of progress.
+
+    Raises
+    ------
+    InputError
+        For a model or fold that there is not.
+    """
+    model, checks, watch = model or run.config.headline[0], checks or Checks(), watch or Watch()
+    numbers = {one.number: one for one in run.folds}
+    asked = run.folds[-1].number if fold is None else fold
+    require("fold", asked, asked in numbers, f"one of {', '.join(map(str, numbers))}")
+    chosen = numbers[asked]
+    train, valid, test = cut_fold(run.panel, chosen, run.config.target)
+    nets, twins = run.networks(chosen, model, train.scaling.width), []
+    if model not in run.config.attention and model != "look_up":
+        checks = replace(checks, methods=tuple(one for one in checks.methods if one not in LOOKED))
+    elif refit:
+        watch.on_stage("fitting with attention frozen even")
+        (rung,) = rungs(replace(run.config, forecasters=(model,)))
+        twins = [uniform_twin(rung.make(seed)).fit(train, valid) for seed in rung.seeds]
+    found = explain_audit(nets, test, train, twins, checks, model, lambda check: watch.on_stage(f"checked {check}"))
+    span = {"fold": asked, "first": str(test.dates[0]), "last": str(test.dates[-1]), "decisions": len(test.dates)}
+    return replace(found, made={**found.made, **span})
 
 
 def row_of(panel: Panel, date: Any) -> int:

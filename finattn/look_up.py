@@ -1,6 +1,6 @@
 """The learned one-way look-up: peers chosen by what firms look like, their lagged returns averaged, and no more."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import overload
@@ -93,13 +93,16 @@ class LookUp(nn.Module):
         """Rows of context before the first that is scored."""
         return max(self.config.windows) - 1
 
-    def forward(self, block: Block) -> Tensor:
-        """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed."""
+    def forward(self, block: Block, attending: Callable[..., Tensor] = attend) -> Tensor:
+        """Return scores [t n]; NaN outside decision dates after the warm-up and where a firm is not observed.
+
+        `attending` averages the values, called as `attend` is: `explain` puts other weights in their place.
+        """
         scores, rows = block.x.new_full(block.observed.shape, torch.nan), block.scored
         query, key, mask = self._looking(block, rows)
         values, here = self._values(block)[rows], block.observed[rows]
         others = (values.sum(1, keepdim=True) - values) / (here.sum(1)[:, None, None] - 1).clamp(min=1)
-        averages = attend(query, key, values[:, None].expand(-1, self.config.heads, -1, -1), mask)
+        averages = attending(query, key, values[:, None].expand(-1, self.config.heads, -1, -1), mask)
         found = torch.einsum("thnk,hk->tn", averages - others[:, None], self.slope)
         return scores.index_copy(0, rows, found.masked_fill(~here, torch.nan))
 

@@ -22,7 +22,7 @@ from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, obs
 from finattn.config import RunConfig
 from finattn.config_file import to_yaml
 from finattn.errors import InputError
-from finattn.evaluation import evaluate, portfolio
+from finattn.evaluation import Scheme, by_group, decay, evaluate, portfolio, restricted
 from finattn.experiment import Step, check_folds, fit_folder, fold_spans, rungs, tuning, walk_forward
 from finattn.forecasts import Forecasts
 from finattn.ledger import Setup, read_trials, selection
@@ -92,6 +92,8 @@ def _stages(config: RunConfig, panel: Panel, folder: Path, watch: Watch) -> Path
     against = [name for name in dict.fromkeys((config.headline[1], config.primary[1])) if name in forecasts.models]
     write_table(evaluate(forecasts, against), folder / "metrics.parquet")
     write_table(_portfolios(config, forecasts, panel), folder / "portfolio.parquet")
+    write_table(_restricted(config, forecasts, panel), folder / "restrictions.parquet")
+    write_table(_groups(config, forecasts, panel), folder / "groups.parquet")
     searched = selection(ledger, panel, setup)
     write_json(folder / "selection.json", searched.figures)
     explained = list(_explanations(config, panel, splits, folder / "folds"))
@@ -215,6 +217,25 @@ def _portfolios(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.Dat
     return pd.concat(
         [portfolio(forecasts, panel, quantiles, cost, delay, missing) for delay in delays], ignore_index=True
     )
+
+
+def _restricted(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.DataFrame:
+    """Trade at the next row's close, with all firms and under each restriction."""
+    scheme = Scheme(quantiles=config.portfolio.quantiles, cost=config.portfolio.cost)
+    return restricted(forecasts, panel, scheme, max(1, config.target.delay), config.target.missing_delisting_return)
+
+
+def _groups(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.DataFrame:
+    """Judge forecasts within size groups and industries, where the panel has them, and over other horizons."""
+    tables = [decay(forecasts, panel, missing_delisting_return=config.target.missing_delisting_return)]
+    tables[0] = tables[0].assign(by="horizon", group=tables[0]["horizon"].map("{} rows".format))
+    if panel.market_cap is not None:
+        tables.append(by_group(forecasts, panel, "size").assign(by="size"))
+    if (panel.industry[np.isin(panel.dates, forecasts.table["date"].to_numpy().astype("M8[D]"))] != 0).any():
+        tables.append(by_group(forecasts, panel, "industry").assign(by="industry"))
+    columns = ["by", "group", "model", "metric", "estimate", "standard_error", "dates"]
+    table = pd.concat([one[columns] for one in tables], ignore_index=True)
+    return table[table["metric"] == "rank_ic"].astype({"group": str})
 
 
 def _explanations(config: RunConfig, panel: Panel, splits: WalkForward, folder: Path) -> Iterator[pd.DataFrame]:

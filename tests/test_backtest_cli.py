@@ -395,7 +395,7 @@ def test_the_market_is_weighted_as_the_portfolio_is():
 
 def test_gross_stands_before_net_and_each_model_under_each_restriction():
     found = assess(two_models(), FULL)
-    shown = performance(found)
+    shown = performance(found.restrictions)
     assert [row[:2] for row in shown.rows] == [(model, name) for model in ("m", "other") for name in RESTRICTIONS]
     gross, net = (f"{100 * value:.1f}".replace("-", "−") for value in found.summary["annual_return"][:2])
     assert (shown.rows[0][3], shown.rows[0][5]) == (gross, net) and gross != net

@@ -63,6 +63,7 @@ def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
     written = {path.name for path in run.iterdir()}
     assert written == {
         "config.yaml", "run.json", "panel", "folds", "forecasts.parquet", "metrics.parquet", "portfolio.parquet",
+        "restrictions.parquet", "groups.parquet",
         "selection.json", "explanations.parquet", "provenance.json", "report.html",
     }  # fmt: skip
     provenance = json.loads((run / "provenance.json").read_text())
@@ -241,7 +242,7 @@ BAD = {
     "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
     "an unknown verb": (
         ["walk"],
-        "the verb must be one of run, ladder, backtest, explain, report, data, bench, found 'walk'",
+        "the verb must be one of run, ladder, backtest, explain, audit, report, data, bench, found 'walk'",
     ),
     "a folder of something else": (
         ["run", "small.yaml", "--out", ".", "--name", "panel"],

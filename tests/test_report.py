@@ -281,6 +281,20 @@ def test_a_missing_optional_file_is_said(
     }
 
 
+def test_restrictions_and_groups_are_shown_and_what_the_panel_cannot_tell_is_named(copy: Path) -> None:
+    panel, forecasts = Panel.load(copy / "panel"), Forecasts.load(copy / "forecasts.parquet")
+    evaluation.restricted(forecasts, panel, delay=1).to_parquet(copy / "restrictions.parquet")
+    row = {"by": "horizon", "group": "5 rows", "model": "ridge", "metric": "rank_ic", "estimate": 0.0421}
+    groups = pd.DataFrame([row, row | {"by": "size", "group": "1 smallest <b>"}])
+    groups.assign(standard_error=0.0117, dates=9).to_parquet(copy / "groups.parquet")
+    outline = Outline(report.write(copy).read_text(encoding="utf-8"))
+    assert "Portfolios before and after costs, and under economic restrictions" in outline.text
+    assert "without microcaps: not available: needs panel.market_cap." in outline.text
+    assert "without distressed: " not in outline.text and "without distressed" in outline.text
+    assert "Rank IC over other horizons" in outline.text and "0.042 ± 0.012" in outline.text
+    assert "1 smallest <b>" in outline.text
+
+
 def test_a_run_of_one_axis_shows_that_axis_only(copy: Path) -> None:
     table = pd.read_parquet(copy / "explanations.parquet")
     table[table["kind"] == "peer"].to_parquet(copy / "explanations.parquet")

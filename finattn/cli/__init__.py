@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from finattn import __version__
+from finattn.cli.audits import audit
 from finattn.cli.backtest import backtest
 from finattn.cli.data import describe_data, fetch_data, load_data
 from finattn.cli.explanations import explain
@@ -71,6 +72,7 @@ VERBS: Verbs = {
     "ladder": (ladder, "tune, fit and compare all rungs from ridge to attention along both axes"),
     "backtest": (backtest, "trade forecasts, also ones made elsewhere, and say what they are worth after costs"),
     "explain": (explain, "say what one forecast of a run rests on"),
+    "audit": (audit, "say how far explanations of a run's model may be believed"),
     "report": (report, "write a run's report again"),
     "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),

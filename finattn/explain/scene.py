@@ -1,6 +1,6 @@
 """A decision as a model sees it: the rows that its forecasts draw on, and what can be put in their place."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +45,28 @@ class Corrected(nn.Module):
         scores = self.base(block)
         known = ~scores.isnan()
         return self.model(block) + self.weight * standardise(scores.nan_to_num(), known)
+
+
+class Averaged(nn.Module):
+    """The mean score of several networks, as the fits of one model that differ by their seed."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    @property
+    def warmup(self) -> int:
+        """Rows of context that the longest of them needs."""
+        return max(int(one.warmup) for one in self.networks)  # type: ignore[arg-type]
+
+    def forward(self, block: Block) -> Tensor:
+        """Return scores [t n]."""
+        return mean_score(self.networks, block)
+
+
+def mean_score(networks: Iterable[Callable[[Block], Tensor]], block: Block) -> Tensor:
+    """Return the mean of some networks' scores [t n]."""
+    return torch.stack([one(block) for one in networks]).mean(0)
 
 
 def network(forecaster: Any) -> Any:
@@ -227,6 +249,9 @@ def held(model: Callable[[Block], Tensor], block: Block) -> Callable[[Block], Te
     could be taken away: with all firms at the baseline the deviation is that of rounding errors, which standardising
     would blow up to scores. Models without a base are returned as they are.
     """
+    if isinstance(model, Averaged):
+        several = [held(one, block) for one in model.networks]
+        return lambda some: mean_score(several, some)
     if not isinstance(model, Corrected):
         return model
     base = held(model.base, block)

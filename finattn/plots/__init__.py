@@ -4,7 +4,7 @@ Nothing is computed here beyond cumulating, averaging over the axis that is not 
 from a table that another module wrote. Text from data is escaped, because plotly reads a subset of HTML in every label.
 """
 
-from finattn.plots.explanations import explained_forecast
+from finattn.plots.explanations import deletion_curves, explained_forecast
 from finattn.plots.runs import (
     attention_over_lags,
     cumulated_rank_ic,
@@ -18,6 +18,7 @@ from finattn.plots.runs import (
 __all__ = [
     "attention_over_lags",
     "cumulated_rank_ic",
+    "deletion_curves",
     "explained_forecast",
     "fold_timeline",
     "peer_heat_map",

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from finattn.errors import InputError
-from finattn.looks import INK, LINE, escape, finish
+from finattn.looks import INK, LINE, escape, finish, legend_above
 
 METHODS = {
     "attention": "Attention",
@@ -89,3 +89,68 @@ def _bars(figure: go.Figure, part: pd.DataFrame, kind: str, most: int, row: int,
         figure.update_xaxes(type="category", nticks=8, row=row, col=column)
     else:
         figure.update_yaxes(type="category", tickmode="linear", row=row, col=column)
+
+
+def deletion_curves(curves: pd.DataFrame) -> go.Figure:
+    """Draw what rank IC remains as keys are taken away, a panel for each kind of key and a line for each method.
+
+    Attention is orange, other methods are blue to black, each with a dash of its own, and random order is grey, with
+    its interval as a band.
+
+    Parameters
+    ----------
+    curves : kind, method ("random" among them), share, rank_ic, lower and upper.
+
+    Raises
+    ------
+    InputError
+        For no rows.
+
+    Examples
+    --------
+    >>> row = {"kind": "peer", "method": "random", "share": [0.0, 1.0], "rank_ic": [0.1, 0.0]}
+    >>> deletion_curves(pd.DataFrame(row).assign(lower=0.0, upper=0.2)).data[1].name
+    'Random order'
+    """
+    if curves.empty:
+        raise InputError("deletion_curves needs curves, found none")
+    kinds = [kind for kind in _TITLES if kind in set(curves["kind"])]
+    figure = make_subplots(1, len(kinds), column_titles=[_TITLES[kind] for kind in kinds], shared_yaxes=True)
+    methods = list(curves["method"].unique())
+    for column, kind in enumerate(kinds, 1):
+        for method, part in curves[curves["kind"] == kind].groupby("method", sort=False):
+            name, (colour, dash) = str(method), _line(str(method), methods)
+            shown = {"legendgroup": name, "row": 1, "col": column}
+            if name == "random" and len(part := part.dropna()):  # bands of all would hide each other
+                ends = {"x": [*part["share"], *part["share"][::-1]], "y": [*part["upper"], *part["lower"][::-1]]}
+                band = {"fill": "toself", "fillcolor": colour, "opacity": 0.2, "line_width": 0, "mode": "lines"}
+                figure.add_scatter(**ends, **shown, **band, showlegend=False, hoverinfo="skip")
+            figure.add_scatter(
+                x=part["share"], y=part["rank_ic"], name=_NAMES.get(name) or escape(name), mode="lines",
+                line={"color": colour, "dash": dash, "width": 2}, **shown, hovertemplate="%{x:.0%}: %{y:.3f}",
+                showlegend=not any(trace.legendgroup == name and trace.showlegend for trace in figure.data),
+            )  # fmt: skip
+        figure.update_xaxes(title_text="Share of keys taken away", tickformat=".0%", row=1, col=column)
+    figure.update_yaxes(title_text="Rank IC", row=1, col=1)
+    finish(figure, 420, top=80)
+    return figure.update_layout(legend=legend_above() | {"y": 1.1})
+
+
+_NAMES = METHODS | {"random": "Random order"}
+_LINES = (
+    ("#0072B2", "solid"),
+    ("#009E73", "dash"),
+    ("#CC79A7", "dot"),
+    ("#56B4E9", "dashdot"),
+    ("#000000", "longdash"),
+)
+
+
+def _line(method: str, methods: list[str]) -> tuple[str, str]:
+    """Return a method's colour and dash."""
+    if method == "random":
+        return LINE, "solid"
+    if method in _COLOURS:
+        return _COLOURS[method], "solid"
+    others = [one for one in methods if one != "random" and one not in _COLOURS]
+    return _LINES[others.index(method) % len(_LINES)]

@@ -28,7 +28,7 @@ def show(found: Assessment, record: Mapping[str, Any], console: Console | None =
     """
     console = console or terminal()
     console.print(Text(_terms(record)), soft_wrap=True)
-    for table in (performance(found), exposures(found), industries(found)):
+    for table in (performance(found.restrictions), exposures(found), industries(found)):
         if table.rows:
             console.print(Text(f"\n{table.caption}", style="bold"))
             console.print(as_rich(table))
@@ -45,9 +45,9 @@ def as_dict(found: Assessment) -> dict[str, list[dict[str, Any]]]:
     return {name: json.loads(getattr(found, name).to_json(orient="records")) for name in TABLES[1:]}
 
 
-def performance(found: Assessment) -> Table:
+def performance(restrictions: pd.DataFrame) -> Table:
     """Lay out what each model earns before and after costs, with all firms and under what restrictions there can be."""
-    table = found.restrictions.dropna(subset=["kept"])
+    table = restrictions.dropna(subset=["kept"])
     rows = [
         _earning(own.set_index("side").to_dict("index"))
         for model in _models(table)

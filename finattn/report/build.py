@@ -18,14 +18,14 @@ from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
-from finattn.report import explained, sentences, tables
+from finattn.report import audited, backtest, explained, sentences, tables
 from finattn.report.page import Figure, embed, render
 from finattn.storage import atomic_file
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder holds; `portfolio`, `explanations` and `selection` are None where it lacks their file."""
+    """What a run's folder holds; tables of files that it lacks are None."""
 
     name: str
     config: Mapping[str, Any]
@@ -35,9 +35,12 @@ class Run:
     forecasts: Forecasts
     metrics: pd.DataFrame
     portfolio: pd.DataFrame | None
+    restrictions: pd.DataFrame | None
+    groups: pd.DataFrame | None
     explanations: pd.DataFrame | None
     selection: Mapping[str, Any] | None
     explained: list[explained.Section]
+    audit: audited.Section | None
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -65,8 +68,8 @@ def write(run: str | Path) -> Path:
 
     Parameters
     ----------
-    run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio.parquet,
-        explanations.parquet, selection.json and explanations/ as there are.
+    run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio,
+        restrictions, groups and explanations (.parquet), selection.json, explanations/ and audit/ as there are.
 
     Raises
     ------
@@ -96,9 +99,12 @@ def read(folder: Path) -> Run:
         forecasts=Forecasts.load(folder / "forecasts.parquet"),
         metrics=pd.read_parquet(folder / "metrics.parquet"),
         portfolio=_optional(folder / "portfolio.parquet"),
+        restrictions=_optional(folder / "restrictions.parquet"),
+        groups=_optional(folder / "groups.parquet"),
         explanations=_optional(folder / "explanations.parquet"),
         selection=_read_json(selection) if selection.is_file() else None,
         explained=explained.sections(folder),
+        audit=audited.read(folder),
     )
 
 
@@ -128,17 +134,28 @@ def _context(run: Run) -> dict[str, Any]:
         "everything": tables.everything(run.metrics),
         "ranking": _ranking_figures(run, per_date),
         "portfolio": None if summary is None else tables.portfolio(summary),
+        "restrictions": None if run.restrictions is None else _restrictions(run.restrictions),
+        "groups": [] if run.groups is None else tables.groups(run.groups),
         "search": None if run.selection is None else sentences.search(run.selection, _head(run)),
         "value": None if run.portfolio is None else _value_figure(run.portfolio),
         "folds": embed("folds", plots.fold_timeline(folds), *FOLDS) if folds else None,
         **_attention_figures(run),
         "explained": run.explained,
+        "audit": run.audit,
+        "audit_caveat": audited.CAVEAT,
         "caveat": explained.CAVEAT,
         "tuning": tables.tuning(run.provenance.get("tuning", [])),
         "provenance": tables.provenance(run.provenance),
         "config": run.config_text,
         "reference": looks.label(run.headline[1]),
     }
+
+
+def _restrictions(found: pd.DataFrame) -> tables.Table:
+    """Lay portfolios out under the restrictions that there can be, and name the others below."""
+    shown = backtest.performance(found)
+    absent = found[found["kept"].isna()].drop_duplicates("restriction").to_dict("records")
+    return shown._replace(note=shown.note + "".join(f" {row['restriction']}: {row['rule']}." for row in absent))
 
 
 # -- sentences ------------------------------------------------------------

@@ -112,6 +112,26 @@ def portfolio(summary: pd.DataFrame) -> Table:
     return Table("Long-short portfolios before and after costs", header, rows, note)
 
 
+_BY = {
+    "horizon": ("Rank IC over other horizons", "Horizon"),
+    "size": ("Rank IC within size groups", "Size, by market capitalisation"),
+    "industry": ("Rank IC within industries", "Industry, coarsest level"),
+}
+
+
+def groups(found: pd.DataFrame) -> list[Table]:
+    """Put groups of firms, or horizons, in rows and models beside each other: rank IC ± SE of the same forecasts."""
+    return [_grouped(by, part) for by, part in found.groupby("by", sort=False)]
+
+
+def _grouped(by: Any, part: pd.DataFrame) -> Table:
+    caption, head = _BY[str(by)]
+    models = list(part["model"].unique())
+    cells = {(row["group"], row["model"]): _value(row) for row in part.to_dict("records")}
+    rows = [(group, *(cells.get((group, model), MISSING) for model in models)) for group in part["group"].unique()]
+    return Table(caption, (head, *map(label, models)), rows, f"± is one HAC standard error. {UNDEFINED}")
+
+
 def tuning(records: Iterable[Mapping[str, Any]]) -> list[Table]:
     """List what each model chose on validation, a table a model; seeds that chose the same share a row."""
     tables: dict[str, dict[tuple[int, str], list[Mapping[str, Any]]]] = {}

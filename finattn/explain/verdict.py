@@ -1,0 +1,211 @@
+"""What an audit comes to, in plain words, by rules that are written down here and nowhere else.
+
+A model has *skill* where its rank IC is above 0 at a one-sided p below 0.05. Without it nothing else is believed.
+Of a method and a kind of key it is said that its map
+
+- *finds what matters*, where taking away its heaviest keys costs rank IC beyond random order;
+- *says by how much*, where it foretells losses of the score better than its own values shuffled;
+
+unless it is *insensitive* (much the same for a model that forgot what it learnt), *unstable* (no more alike over
+seeds than chance gives) or, for attention, *not needed* (a refit whose attention is frozen even was not shown to be
+worse). "Beyond" and "better" mean that the 95% interval excludes chance.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from finattn.explain.randomisation import insensitive
+from finattn.explain.weights import LOOKED
+
+LEVEL = 0.05
+FEW = 4  # dates that have no interval
+SAME = 0.95  # rank correlation of scores from which forecasts count as kept
+_KINDS = {"lag": "days", "peer": "peers", "feature": "characteristics", "reference": "reference firms"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be believed.
+
+    Parameters
+    ----------
+    trusted : whether at least one method may be believed about one kind.
+    headline : the verdict in one sentence. sentences : what it rests on, one a check.
+    believed : by "method (kind)", what is believed of it. doubted : by the same, why it is not.
+    """
+
+    trusted: bool
+    headline: str
+    sentences: tuple[str, ...]
+    believed: Mapping[str, str]
+    doubted: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """Return all of it as text."""
+        return "\n".join([self.headline, *self.sentences])
+
+
+def judge(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> Verdict:
+    """Return the verdict of an audit's table and details."""
+    skill = details["skill"].iloc[0]
+    skilled = bool(skill["p_one_sided"] < LEVEL)
+    believed, doubted = _methods(table, details)
+    sentences = [_skill(skill, skilled), *_found(believed, doubted), *_words(details)]
+    if not skilled:
+        headline = "Explanations of this model cannot be trusted: its forecasts are no better than chance."
+        doubted = {name: "the model has no skill" for name in {**believed, **doubted}}
+        return Verdict(False, headline, (sentences[0], *_words(details)), {}, doubted)
+    if not believed:
+        headline = "Explanations of this model cannot be trusted: none was shown to find what its forecasts rest on."
+        return Verdict(False, headline, tuple(sentences), {}, doubted)
+    headline = f"Of this model one may believe {_listing(list(believed))}; all else was not shown."
+    return Verdict(True, headline, tuple(sentences), believed, doubted)
+
+
+def _methods(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return by method and kind what is believed, and of the others why not."""
+    same = set(insensitive(details["randomisation"]))
+    idle = "frozen" in details and not bool(details["frozen"]["p_one_sided"].iloc[0] < LEVEL)
+    claims = {"deletion": "finds what matters", "infidelity": "says by how much"}
+    believed: dict[str, str] = {}
+    doubted: dict[str, str] = {}
+    for (method, kind), part in table[table["check"].isin(claims)].groupby(["method", "kind"], sort=False):
+        name = f"{method} ({kind})"
+        shown = [says for check, says in claims.items() if _beyond(part[part["check"] == check], check)]
+        if name in same:
+            doubted[name] = "its map is much the same when the model has forgotten what it learnt"
+        elif _unstable(table, str(method), str(kind)):
+            doubted[name] = "its maps are no more alike over seeds than by chance"
+        elif method in LOOKED and idle:
+            doubted[name] = "that attention is needed was not shown"
+        elif shown:
+            believed[name] = " and ".join(shown)
+        else:
+            doubted[name] = "it was not shown to find what matters, or by how much"
+    return believed, doubted
+
+
+def _beyond(rows: pd.DataFrame, check: str) -> bool:
+    """Return whether the interval lies on the good side of chance."""
+    if check == "infidelity":
+        return bool((_end(rows, "upper") < rows["chance"]).any())
+    return bool((_end(rows, "lower") > rows["chance"]).any())
+
+
+def _unstable(table: pd.DataFrame, method: str, kind: str) -> bool:
+    rows = table[(table["check"] == "seeds") & (table["method"] == method) & (table["kind"] == kind)]
+    return bool(len(rows)) and not bool((_end(rows, "lower") > rows["chance"]).all())
+
+
+def _end(rows: pd.DataFrame, end: str) -> pd.Series:
+    """Return an end of the intervals: the value itself where it is the same on all dates, which has no interval."""
+    return rows[end].where(rows[end].notna() | (rows["dates"] < FEW), rows["value"])
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def _skill(skill: pd.Series, skilled: bool) -> str:
+    has = "has skill" if skilled else "has no skill that was shown"
+    return (
+        f"The model {has}: rank IC {skill['rank_ic']:.3f} ± {skill['standard_error']:.3f} (standard error) on "
+        f"{skill['dates']:.0f} dates, one-sided p = {skill['p_one_sided']:.2g}."
+    )
+
+
+def _found(believed: Mapping[str, str], doubted: Mapping[str, str]) -> list[str]:
+    """Say which methods are believed about what, and which are not and why."""
+    groups: dict[str, list[str]] = {}
+    for name, says in believed.items():
+        groups.setdefault(f"is believed: it {says}", []).append(name)
+    for name, why in doubted.items():
+        groups.setdefault(f"is not believed: {why}", []).append(name)
+    return [f"{_listing(names)} {says}." for says, names in groups.items()]
+
+
+def _words(details: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Say what the checks of attention found, those that were made."""
+    said = [says(row, details) for check, says in _SAYS.items() if check in details for row in _rows(details[check])]
+    return [sentence for sentence in said if sentence]
+
+
+def _rows(found: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return a check's rows kind by kind."""
+    if "kind" not in found:
+        return [found]
+    return [part for _, part in found.groupby("kind", sort=False)]
+
+
+def _agreement(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
+    clear = int((part["kendall_lower"] > 0).sum())
+    least, most = part["kendall"].min(), part["kendall"].max()
+    values = f"{least:.2f} to {most:.2f}" if len(part) > 1 else f"{most:.2f}"
+    return (
+        f"About {_kind(part)} attention agrees with the other methods by a Kendall's tau of {values}, where chance "
+        f"gives 0; {clear} of {len(part)} beyond chance."
+    )
+
+
+def _replaced(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
+    row = part[part["setting"] == "uniform"].iloc[0]
+    return (
+        f"With attention over {_kind(part)} made even, rank IC changes by {row['rank_ic_change']:+.3f} (95%: "
+        f"{_ends(row, 'rank_ic_change')}), and the order of firms keeps a rank correlation of "
+        f"{row['rank_correlation']:.2f} with the model's own."
+    )
+
+
+def _adversary(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
+    if part["kind"].iloc[0] == "all":  # the same copies, already spoken of kind by kind
+        return ""
+    same = part[part["rank_correlation"] >= SAME]
+    if same.empty:
+        return (
+            f"No copy that was trained to look elsewhere among {_kind(part)} kept the forecasts (rank correlation of "
+            f"{SAME:g} or more): other weights were not found, which does not mean that there are none."
+        )
+    row = same.loc[same["distance"].idxmax()]
+    apart = details.get("apart")
+    own = apart[apart["kind"] == row["kind"]] if apart is not None else ()
+    beside = f", where fits that differ by their seed are {own['distance'].iloc[0]:.2f} apart" if len(own) else ""
+    beyond = len(own) and row["distance_lower"] > own["distance_upper"].iloc[0]
+    so = ": the same forecasts would have told another story" if beyond else ""
+    return (
+        f"A copy trained to look elsewhere among {_kind(part)} moved its weights by a Jensen-Shannon distance of "
+        f"{row['distance']:.2f} and kept the order of firms (rank correlation {row['rank_correlation']:.2f})"
+        f"{beside}{so}."
+    )
+
+
+def _frozen(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
+    row = part.iloc[0]
+    so = "attention earns its place" if row["p_one_sided"] < LEVEL else "that attention is needed was not shown"
+    return (
+        f"Refitted with attention frozen even, rank IC is {row['uniform_rank_ic']:.3f} beside {row['rank_ic']:.3f}, a "
+        f"difference of {row['difference']:+.3f} ± {row['standard_error']:.3f} (one-sided p = "
+        f"{row['p_one_sided']:.2g}): {so}."
+    )
+
+
+def _ends(row: pd.Series, figure: str) -> str:
+    return f"{row[f'{figure}_lower']:+.3f} to {row[f'{figure}_upper']:+.3f}"
+
+
+def _kind(part: pd.DataFrame) -> str:
+    kind = str(part["kind"].iloc[0])
+    return _KINDS.get(kind, "all kinds of key")
+
+
+_SAYS: dict[str, Callable[[pd.DataFrame, Mapping[str, pd.DataFrame]], str]] = {
+    "agreement": _agreement,
+    "replaced": _replaced,
+    "adversary": _adversary,
+    "frozen": _frozen,
+}
+
+
+def _listing(names: Sequence[str]) -> str:
+    """Join names with commas and "and"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -31,12 +31,11 @@ def gu_kelly_xiu(
     - c_ij,t = 2 / (n + 1) rank(c̄_ij,t) − 1 across firms, c̄_ij,t = ρ_j c̄_ij,t−1 + N(0, 1 − ρ_j²), ρ_j ~ U[0.9, 1]
     - x_t = 0.95 x_t−1 + u_t, u ~ N(0, 1 − 0.95²), v ~ N(0, 0.05² I_3), ε ~ 0.05 t_5
 
-    *From the appendix's text*, in a public copy of it: all but the last line, of which the form of x only; 200 firms,
-    180 months, 50 and 100 characteristics; θ such that "the cross-sectional R² is 50%, and the predictive R² is 5%";
-    training, validation and testing on consecutive thirds. *From replications alone*, since the copy lacks those
-    lines: 0.95, and the distributions of u, v and ε; one of them looks for a volatility of 30% a year. *Not verified*:
-    whether ε has scale 0.05, as here, or standard deviation 0.05; what the cross-sectional R² is of; how x and c̄ begin
-    (here in their stationary distributions).
+    *From the appendix's text*: the formulas above with 0.95 and the distributions of u, v and ε, 200 firms, 180 months,
+    50 and 100 characteristics; θ such that "the cross-sectional R² is 50%, and the predictive R² is 5%"; training,
+    validation and testing on consecutive thirds. *From the authors' own code* (`DGP.m`): 0.05 is the scale of ε, not
+    its standard deviation, and x and c̄ begin in their stationary distributions, as here. *Not known*: what the
+    cross-sectional R² is of.
 
     Over seeds, (a) and (b) have a volatility of 29% a year and an oracle's R² of 5% in excess of the mean return, which
     is zero in (a); in (b) it is not, and the R² against zero, `Truth.r2`, is 8%. With standard deviation 0.05 these

@@ -10,38 +10,51 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "assess": "finattn.evaluation",
     "AttentionForecaster": "finattn.training",
+    "audit": "finattn.explain",
+    "Audit": "finattn.explain",
     "Blocks": "finattn.blocks",
-    "Forecasts": "finattn.forecasts",
-    "HistoricalMean": "finattn.baselines",
-    "LookUpForecaster": "finattn.training",
-    "InputError": "finattn.errors",
-    "Panel": "finattn.panel",
-    "PanelTransformer": "finattn.models",
-    "Ridge": "finattn.baselines",
-    "SICKernel": "finattn.baselines",
-    "WalkForward": "finattn.splits",
-    "Zero": "finattn.baselines",
     "climb": "finattn.ladder",
     "evaluate": "finattn.evaluation",
+    "Explanation": "finattn.explain",
+    "Forecasts": "finattn.forecasts",
+    "HistoricalMean": "finattn.baselines",
+    "InputError": "finattn.errors",
     "load": "finattn.data",
     "load_file": "finattn.data",
+    "LookUpForecaster": "finattn.training",
+    "Panel": "finattn.panel",
+    "PanelTransformer": "finattn.models",
+    "PeerNetwork": "finattn.networks",
+    "peers": "finattn.networks:build",
     "portfolio": "finattn.evaluation",
     "portfolio_summary": "finattn.evaluation",
+    "Ridge": "finattn.baselines",
     "sample": "finattn.data",
+    "Scaling": "finattn.blocks",
+    "SICKernel": "finattn.baselines",
     "simulate": "finattn.data",
+    "simulate_quarterly": "finattn.data",
     "walk_forward": "finattn.experiment",
+    "WalkForward": "finattn.splits",
+    "Zero": "finattn.baselines",
 }
+_PARTS = ("attention", "data", "evaluation", "explain", "ladder", "networks", "plots")
+"""Packages that are reached as attributes, `fa.networks`, without importing them first."""
 __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home."""
+    if name in _PARTS:
+        return import_module(f"finattn.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'finattn' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home, _, there = _HOMES[name].partition(":")
+    return getattr(import_module(home), there or name)
 
 
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
-    return [*__all__, "__version__"]
+    return [*__all__, *_PARTS, "__version__"]

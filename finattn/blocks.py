@@ -63,6 +63,13 @@ class Scaling:
 
     Inputs are the return, the return in excess of the equal-weighted mean of the date, and the panel's features; each
     is standardised and cut at five standard deviations. A missing one becomes 0, and an indicator says so.
+
+    Examples
+    --------
+    >>> from finattn.data import sample
+    >>> panel = sample()["2020":"2020"]
+    >>> Scaling.fit(panel, np.arange(100)).width
+    2
     """
 
     mean: np.ndarray

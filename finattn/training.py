@@ -281,6 +281,19 @@ class AttentionForecaster(TrainedForecaster):
     ----------
     axes : of the model's blocks, bottom first. model : its sizes.
     training, seed, progress, history, base : see `TrainedForecaster`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from finattn.blocks import Scaling
+    >>> from finattn.config import ModelConfig, TargetConfig
+    >>> from finattn.data import simulate
+    >>> panel, _ = simulate(60, 200)
+    >>> train = Blocks(panel, np.arange(120), Scaling.fit(panel, np.arange(120)), TargetConfig())
+    >>> small = ModelConfig(width=8, heads=2, lookback=5), TrainingConfig(epochs=2, minimum_epochs=1)
+    >>> model = AttentionForecaster(("time", "firm"), *small).fit(train, train.at(np.arange(122, 150)))
+    >>> model.predict(train.at(np.arange(152, 190))).shape
+    (38, 60)
     """
 
     def __init__(
@@ -309,6 +322,19 @@ class LookUpForecaster(TrainedForecaster):
     look_up : rank, windows and where slopes start.
     training, seed, progress : see `TrainedForecaster`; by default short blocks and a high rate, since the model is
         small and what it must find is found step by step: as attention sharpens, its own signal grows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from finattn.blocks import Scaling
+    >>> from finattn.config import ModelConfig, TargetConfig
+    >>> from finattn.data import simulate
+    >>> panel, _ = simulate(60, 200)
+    >>> train = Blocks(panel, np.arange(120), Scaling.fit(panel, np.arange(120)), TargetConfig())
+    >>> short = TrainingConfig(epochs=2, minimum_epochs=1, learning_rate=1e-2)
+    >>> model = LookUpForecaster(training=short).fit(train, train.at(np.arange(122, 150)))
+    >>> model.predict(train.at(np.arange(152, 190))).shape
+    (38, 60)
     """
 
     def __init__(

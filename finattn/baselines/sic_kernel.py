@@ -27,6 +27,18 @@ class SICKernel:
     Parameters
     ----------
     windows : values of k in rows. bandwidths : values of h; empty for the plain average. minimum_peers : at least 1.
+
+    Examples
+    --------
+    >>> from finattn.blocks import Scaling
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.data import sample
+    >>> panel = sample()["2019":"2020"]
+    >>> train = Blocks(panel, np.arange(100, 300), Scaling.fit(panel, np.arange(300)), TargetConfig())
+    >>> test = train.at(np.arange(420, 440))
+    >>> kernel = SICKernel(windows=(5, 21), bandwidths=()).fit(train, train.at(np.arange(310, 410)))
+    >>> kernel.predict(test).shape, kernel.chosen["window"] in (5, 21)
+    ((20, 20), True)
     """
 
     units: Literal["score"] = "score"

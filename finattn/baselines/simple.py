@@ -12,7 +12,19 @@ from finattn.metrics import mean_over_dates, rank_information_coefficient
 
 
 class Zero:
-    """Forecast of zero for every firm."""
+    """Forecast of zero for every firm.
+
+    Examples
+    --------
+    >>> from finattn.blocks import Scaling
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.data import sample
+    >>> panel = sample()["2019":"2020"]
+    >>> train = Blocks(panel, np.arange(300), Scaling.fit(panel, np.arange(300)), TargetConfig())
+    >>> test = train.at(np.arange(420, 440))
+    >>> Zero().fit(train, train).predict(test).sum().item()
+    0.0
+    """
 
     units: Literal["return"] = "return"
 
@@ -26,7 +38,20 @@ class Zero:
 
 
 class HistoricalMean:
-    """A firm's own mean return over all its observed rows up to t, times the horizon (as in Welch and Goyal 2008)."""
+    """A firm's own mean return over all its observed rows up to t, times the horizon (as in Welch and Goyal 2008).
+
+    Examples
+    --------
+    >>> from finattn.blocks import Scaling
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.data import sample
+    >>> panel = sample()["2019":"2020"]
+    >>> train = Blocks(panel, np.arange(300), Scaling.fit(panel, np.arange(300)), TargetConfig())
+    >>> test = train.at(np.arange(420, 440))
+    >>> found = HistoricalMean().fit(train, train).predict(test)
+    >>> bool(np.isclose(found[0, 0], np.nanmean(panel.returns[:421, 0])))
+    True
+    """
 
     units: Literal["return"] = "return"
 

@@ -203,6 +203,17 @@ def evaluate(
     ------
     InputError
         As `differences`.
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> days = pd.date_range("2020-01-01", periods=60).as_unit("ms")
+    >>> table = pd.DataFrame({"date": days.repeat(9), "firm": list("ABCDEFGHI") * 60, "model": "ridge", "fold": 0,
+    ...                       "seed": 0, "score": random.normal(size=540), "prediction": 0.0})
+    >>> found = evaluate(Forecasts(table.assign(realised=table["score"] / 100), 1, 0, 0, 252))
+    >>> found[found["metric"] == "rank_ic"][["model", "estimate", "dates"]]
+       model  estimate  dates
+    1  ridge       1.0     60
     """
     if against is None:
         against = [name for name in ("ridge", "sic_kernel") if name in forecasts.models]

@@ -86,6 +86,16 @@ class Audit:
     verdict : what it comes to.
     details : the table of each check.
     made : what was audited, and how, as JSON can hold it.
+
+    Examples
+    --------
+    >>> verdict = Verdict(False, "Nothing was shown.", (), {}, {})
+    >>> table = pd.DataFrame([("skill", "", "", "rank_ic", 0.01, -0.02, 0.04, 0.0, 50)], columns=COLUMNS)
+    >>> print(Audit(table, verdict, {}, {}))
+    Nothing was shown.
+    <BLANKLINE>
+    check method kind  figure  value  lower  upper  chance  dates
+    skill             rank_ic   0.01  -0.02   0.04     0.0     50
     """
 
     table: pd.DataFrame

@@ -11,6 +11,7 @@ from finattn.cli.audits import audit
 from finattn.cli.backtest import backtest
 from finattn.cli.data import describe_data, fetch_data, load_data
 from finattn.cli.explanations import explain
+from finattn.cli.peers import peers
 from finattn.cli.runs import bench, ladder, report, run
 from finattn.errors import InputError
 
@@ -73,6 +74,7 @@ VERBS: Verbs = {
     "backtest": (backtest, "trade forecasts, also ones made elsewhere, and say what they are worth after costs"),
     "explain": (explain, "say what one forecast of a run rests on"),
     "audit": (audit, "say how far explanations of a run's model may be believed"),
+    "peers": (peers, "say whom each firm of a run asks, as files and as a page to explore"),
     "report": (report, "write a run's report again"),
     "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),

@@ -27,8 +27,7 @@ def audit(given: list[str]) -> int:
     from finattn.report import audited
 
     run = pipeline.open_run(asked.run)
-    given_methods = {"methods": tuple(asked.methods)} if asked.methods else {}
-    checks = Checks(dates=asked.dates, firms=asked.firms, draws=asked.draws, seed=asked.seed, **given_methods)
+    checks = Checks(tuple(asked.methods), asked.dates, asked.firms, draws=asked.draws, seed=asked.seed)
     with RunProgress() as progress:
         found = pipeline.audit(run, asked.model, asked.fold, checks, asked.refit, progress)
     found.save(run.folder / audited.FOLDER)
@@ -47,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, runs/NAME")
     parser.add_argument("--model", help="a trained model of the run; by default the headline's")
     parser.add_argument("--fold", type=int, help="whose test window is audited; by default the last")
-    default = "attention saliency input_x_gradient integrated_gradients"
-    parser.add_argument("--methods", nargs="+", metavar="METHOD", help=f"as of finattn explain; by default {default}")
+    default = ["attention", "saliency", "input_x_gradient", "integrated_gradients"]
+    parser.add_argument("--methods", nargs="+", default=default, metavar="METHOD", help="as of finattn explain")
     parser.add_argument("--dates", type=int, default=40, help="on which forecasts are explained")
     parser.add_argument("--firms", type=int, default=20, help="explained on each date")
     parser.add_argument("--draws", type=int, default=3, help="of what is random")

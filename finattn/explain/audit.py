@@ -332,7 +332,7 @@ def _listed(check: str, found: pd.DataFrame) -> pd.DataFrame:
         found = found.assign(method=[f"adversary {strength:g}" for strength in found["strength"]])
     parts = []
     for value, lower, upper, chance in _FIGURES[check]:
-        columns = {"value": found[value], "lower": found[lower], "upper": found[upper]}
+        columns: dict[str, Any] = {"value": found[value], "lower": found[lower], "upper": found[upper]}
         columns |= {"chance": found[chance] if chance else 0.0, "dates": found["dates"]}
         columns |= {name: found[name] if name in found else "" for name in ("method", "kind")}
         parts.append(pd.DataFrame({"check": check, "figure": value, **columns})[list(COLUMNS)])

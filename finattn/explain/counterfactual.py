@@ -52,7 +52,8 @@ def replaced(fits: Sequence[Any], blocks: Blocks, name: str = "model", draws: in
     Table of model, kind ("lag", "peer", "reference", "all" where there are several), setting ("uniform", "permuted"),
     `distance` of the weights to the model's own, `change` of the scores (mean |Δ|), `rank_correlation` over firms with
     the model's own, `rank_ic`, `original_rank_ic`, `rank_ic_change` from the one to the other, and dates; with `_lower`
-    and `_upper`. Scores that no longer differ between firms order nothing: correlation and rank IC are 0.
+    and `_upper`; fits and draws are averaged for each date. Scores that no longer differ between firms order nothing:
+    correlation and rank IC are 0.
 
     Raises
     ------

@@ -166,9 +166,9 @@ def _adversary(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
             f"No copy that was trained to look elsewhere among {_kind(part)} kept the forecasts (rank correlation of "
             f"{SAME:g} or more): other weights were not found, which does not mean that there are none."
         )
-    row = same.loc[same["distance"].idxmax()]
+    row = same.iloc[int(same["distance"].argmax())]
     apart = details.get("apart")
-    own = apart[apart["kind"] == row["kind"]] if apart is not None else ()
+    own = part[:0] if apart is None else apart[apart["kind"] == row["kind"]]
     beside = f", where fits that differ by their seed are {own['distance'].iloc[0]:.2f} apart" if len(own) else ""
     beyond = len(own) and row["distance_lower"] > own["distance_upper"].iloc[0]
     so = ": the same forecasts would have told another story" if beyond else ""

@@ -26,6 +26,8 @@ PeerNetwork(1 date, 20 firms, 60 edges by attention)
 """
 
 from finattn.networks.build import Averaging, build, refitted
+from finattn.networks.communities import communities
+from finattn.networks.comparison import compare, new_peers
 from finattn.networks.exports import (
     Sparse,
     to_networkx,
@@ -40,6 +42,8 @@ from finattn.networks.exports import (
 from finattn.networks.gephi import write_gexf, write_graphml
 from finattn.networks.network import DIRECTION, PeerNetwork
 from finattn.networks.reading import METHODS
+from finattn.networks.statistics import edge_survival, network_statistics, node_statistics
+from finattn.networks.validation import comovement, lead
 
 __all__ = [
     "DIRECTION",
@@ -48,6 +52,14 @@ __all__ = [
     "PeerNetwork",
     "Sparse",
     "build",
+    "communities",
+    "comovement",
+    "compare",
+    "edge_survival",
+    "lead",
+    "network_statistics",
+    "new_peers",
+    "node_statistics",
     "refitted",
     "to_networkx",
     "to_node_link",

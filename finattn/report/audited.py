@@ -118,7 +118,7 @@ def _attention(found: Audit, write: Callable[[pd.Series], str]) -> Table:
     rows = []
     for (method, kind), some in part.groupby(["method", "kind"], sort=False):
         by = some.set_index("figure")
-        cells = (write(by.loc[name]) if name in by.index else MISSING for name in _MOVED)
+        cells = (write(by.loc[[name]].iloc[0]) if name in by.index else MISSING for name in _MOVED)
         what = _SETTINGS.get(str(method), f"trained to be elsewhere, {str(method).removeprefix('adversary ')}")
         rows.append((f"{what}, {_KINDS.get(str(kind), str(kind))}", *cells))
     header = ("Attention", "Distance of weights", "Rank correlation of scores", "Change of rank IC")

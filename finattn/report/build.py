@@ -18,7 +18,7 @@ from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
-from finattn.report import audited, backtest, explained, sentences, tables
+from finattn.report import audited, backtest, explained, peering, sentences, tables
 from finattn.report.page import Figure, embed, render
 from finattn.storage import atomic_file
 
@@ -41,6 +41,7 @@ class Run:
     selection: Mapping[str, Any] | None
     explained: list[explained.Section]
     audit: audited.Section | None
+    network: peering.Section | None
 
     @property
     def headline(self) -> tuple[str, str]:
@@ -69,7 +70,7 @@ def write(run: str | Path) -> Path:
     Parameters
     ----------
     run : folder with config.yaml, provenance.json, panel/, forecasts.parquet and metrics.parquet; portfolio,
-        restrictions, groups and explanations (.parquet), selection.json, explanations/ and audit/ as there are.
+        restrictions, groups and explanations (.parquet), selection.json, explanations/, audit/ and peers/ as there are.
 
     Raises
     ------
@@ -105,6 +106,7 @@ def read(folder: Path) -> Run:
         selection=_read_json(selection) if selection.is_file() else None,
         explained=explained.sections(folder),
         audit=audited.read(folder),
+        network=peering.read(folder),
     )
 
 
@@ -142,6 +144,7 @@ def _context(run: Run) -> dict[str, Any]:
         **_attention_figures(run),
         "explained": run.explained,
         "audit": run.audit,
+        "network": run.network,
         "audit_caveat": audited.CAVEAT,
         "caveat": explained.CAVEAT,
         "tuning": tables.tuning(run.provenance.get("tuning", [])),

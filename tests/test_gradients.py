@@ -22,7 +22,8 @@ from finattn.config import ModelConfig, TargetConfig, TrainingConfig
 from finattn.errors import InputError
 from finattn.explain.gradients import COMPLETE, METHODS, How, gradients
 from finattn.explain.scene import Corrected, baseline, inputs, network, scenes, view
-from finattn.look_up import LookUp
+from finattn.explain.weights import attention
+from finattn.look_up import LookUp, LookUpConfig
 from finattn.models import PanelTransformer
 from finattn.training import AttentionForecaster, LookUpForecaster
 
@@ -298,6 +299,22 @@ def test_ablation_and_shapley_values_of_characteristics_are_captums_on_the_input
         np.testing.assert_allclose(scored(ours, "feature", "F05"), expected[0, 0, 0, first], atol=1e-5)
 
 
+def test_the_saliency_of_returns_is_how_far_a_look_ups_weight_lies_from_the_median_firms(blocks, targets):
+    model = LookUp(blocks.scaling.width, LookUpConfig(heads=1, windows=(1,), slope=-0.5)).eval()
+    found, looked = (
+        gradients(model, blocks, targets, "return_saliency"),
+        attention([model], blocks, "model", targets=targets),
+    )
+    for date, firm in targets:
+        peers, weights = (
+            one.of(date, firm)[lambda rows: rows["kind"] == "peer"].set_index("key")["score"] for one in (found, looked)
+        )
+        slopes = -0.5 * (weights[peers.index] - 1 / (len(peers) - 1))
+        slopes[firm] = 0.0  # its own return is no peer's
+        middle = slopes.sort_values().iloc[(len(slopes) - 1) // 2]
+        np.testing.assert_allclose(peers, (slopes - middle).abs(), atol=1e-6)
+
+
 # -- what must not matter -------------------------------------------------------------------------------------------
 
 
@@ -377,6 +394,7 @@ def test_how_it_was_made_names_what_a_method_uses_and_nothing_else(models, block
     assert made["saliency"] == {} and made["smoothgrad"] == {"samples": 3, "noise": 0.1, "seed": 0}
     assert {method for method in METHODS if made[method].get("baseline") == "median"} == set(METHODS) - {
         "saliency",
+        "return_saliency",
         "smoothgrad",
     }
     assert made["shapley"]["lags"] == [0, 1, 3] and made["occlusion"]["width"] == 5

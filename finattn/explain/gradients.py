@@ -21,6 +21,7 @@ from finattn.explain.explanation import COLUMNS, OTHERS, TOP, Explanation
 from finattn.explain.removal import Sums, ablation, occlusion, shapley
 from finattn.explain.scene import Explained, Target, View, scenes, view
 
+RETURNS = 2  # inputs that are returns, which come first: the return and the excess return
 CELLS = 2**26  # attributions of single inputs that are held at once
 
 
@@ -82,6 +83,9 @@ def gradients(
 
     ============================  =================================================================================
     "saliency"                    |∂score/∂x| (Simonyan et al. 2014)
+    "return_saliency"             |g − median over firms of g| on each row, g = ∂score/∂x of the inputs that are
+                                  returns: excess returns add up to zero over firms, so that what is common to all
+                                  derivatives by them changes no score; lags and peers alone
     "input_x_gradient"            (x − baseline) ∂score/∂x
     "integrated_gradients"        its mean along the line from the baseline (Sundararajan et al. 2017), Gauss-Legendre
     "smoothgrad"                  saliency, averaged over noise (Smilkov et al. 2017)
@@ -229,6 +233,17 @@ def _summed(attribute: Callable[[View, How], Tensor]) -> Callable[[View, How], S
 # -- sums by lag, firm and characteristic ---------------------------------------------------------------------------
 
 
+def _return_saliency(view: View, how: How) -> Sums:
+    slopes, seen = view.gradients(view.z)[..., :RETURNS], view.scene.seen
+    slopes -= slopes[:, :, seen].median(2, keepdim=True).values
+    found = (slopes.abs().sum(-1) * view.scene.block.observed).double()
+    firms, own = view.firms[seen.numpy()], found[torch.arange(len(found)), :, torch.tensor(view.scene.columns)].flip(1)
+    return {
+        "lag": [pd.Series(one, [*map(str, range(own.shape[1]))]) for one in own.numpy()],
+        "peer": [pd.Series(one, firms) for one in found.sum(1)[:, seen].numpy()],
+    }
+
+
 def _temporal(view: View, how: How) -> Sums:
     lags, features = [], []
     for column, alone in view.alone():
@@ -257,6 +272,7 @@ def _shapley(view: View, how: How) -> Sums:
 Method = Callable[[View, How], Sums]
 METHODS: dict[str, tuple[Method, tuple[str, ...]]] = {
     "saliency": (_summed(_saliency), ()),
+    "return_saliency": (_return_saliency, ()),
     "input_x_gradient": (_summed(_input_x_gradient), ("baseline",)),
     "integrated_gradients": (_summed(_integrated), ("baseline", "steps")),
     "smoothgrad": (_summed(_smoothgrad), ("samples", "noise", "seed")),

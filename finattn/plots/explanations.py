@@ -12,6 +12,7 @@ METHODS = {
     "rollout": "Attention, rolled out",
     "value_norm": "Attention × value",
     "saliency": "Saliency",
+    "return_saliency": "Saliency of returns",
     "input_x_gradient": "Input × gradient",
     "integrated_gradients": "Integrated gradients",
     "smoothgrad": "SmoothGrad",

@@ -23,6 +23,7 @@ _HOMES = {
     "InputError": "finattn.errors",
     "load": "finattn.data",
     "load_file": "finattn.data",
+    "look_ahead": "finattn.leaks",
     "LookUpForecaster": "finattn.training",
     "Panel": "finattn.panel",
     "PanelTransformer": "finattn.models",
@@ -33,6 +34,7 @@ _HOMES = {
     "Ridge": "finattn.baselines",
     "sample": "finattn.data",
     "Scaling": "finattn.blocks",
+    "screen": "finattn.leaks",
     "SICKernel": "finattn.baselines",
     "simulate": "finattn.data",
     "simulate_quarterly": "finattn.data",
@@ -40,7 +42,7 @@ _HOMES = {
     "WalkForward": "finattn.splits",
     "Zero": "finattn.baselines",
 }
-_PARTS = ("attention", "data", "evaluation", "explain", "ladder", "networks", "plots")
+_PARTS = ("attention", "data", "evaluation", "explain", "ladder", "leaks", "networks", "plots")
 """Packages that are reached as attributes, `fa.networks`, without importing them first."""
 __all__ = sorted(_HOMES)
 

@@ -73,8 +73,8 @@ def comovement(
 
     Errors are those of Driscoll and Kraay (1998): Newey and West's for the dates' sums of scores, with `hac_lag` lags,
     times T / (T − 1), so that firms of a date may be dependent in any way; p-values are from Student's t with T − 1
-    degrees of freedom. Measured with networks drawn at random and a nominal 5%: 4.7% to 5.7%; where betas differ by
-    0.3 and are not taken out (beta_window 0), 9% to 11%.
+    degrees of freedom. Measured with networks drawn at random (80 firms, 260 dates) and a nominal 5%: 5% to 6%; where
+    true betas differ by 0.3, 7%, and 9% to 11% without taking them out.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ CHECK := import sys; v = sys.version_info[:2]; \
 	v >= (3, 11) or sys.exit("finattn needs Python 3.11 or newer with venv, found %d.%d: install one and run" \
 	" make PYTHON=python3.11 %s" % (*v, "$(MAKECMDGOALS)"))
 
-.PHONY: demo test lint full clean
+.PHONY: demo test lint full package notebooks clean
 
 demo: .venv/installed
 	$(BIN)/finattn run configs/sp500.yaml
@@ -21,6 +21,14 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check finattn tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Builds what is handed out, and tries it in an empty environment outside this folder.
+package: .venv/bin/python
+	PYTHON=$(BIN)/python .ci/package
+
+# Executes notebooks/N_name.py, which are what one edits, into the .ipynb beside them.
+notebooks: .venv/installed-dev
+	$(BIN)/python notebooks/execute.py
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "finattn needs Python 3.11 or newer, found no $(PYTHON):" \

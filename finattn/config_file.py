@@ -1,6 +1,5 @@
 """Configurations as YAML files with the keys of `RunConfig`; a key that is not there is an error."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import yaml
 
 from finattn.config import RunConfig
+from finattn.config.require import nearest
 from finattn.errors import InputError
 
 _MOST_VALUES = 100_000
@@ -105,8 +105,7 @@ def unknown_keys(content: Mapping[str, Any], kind: type = RunConfig, prefix: str
 
 def describe_unknown_key(key: str, known: Sequence[str] | None = None) -> str:
     """Say that a key is unknown, and which known one is nearest; by default of those of `RunConfig`."""
-    nearest = difflib.get_close_matches(key, list(known_keys(RunConfig)) if known is None else known, n=1, cutoff=0.5)
-    return f"unknown key {key}" + (f", did you mean {nearest[0]}?" if nearest else "")
+    return f"unknown key {key}{nearest(key, list(known_keys(RunConfig)) if known is None else known)}"
 
 
 def known_keys(kind: type, prefix: str = "") -> Iterator[str]:

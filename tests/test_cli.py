@@ -242,7 +242,7 @@ BAD = {
     "no industry codes": (["run", "csv.yaml", "--data.path", "plain.csv"], "need industry codes, found none"),
     "an unknown verb": (
         ["walk"],
-        "the verb must be one of run, ladder, backtest, explain, audit, peers, report, data, bench, found 'walk'",
+        r"the verb must be one of .*\brun, .*\bdata, .*found 'walk'",
     ),
     "a folder of something else": (
         ["run", "small.yaml", "--out", ".", "--name", "panel"],

@@ -9,10 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from finattn import __version__
 from finattn.cli.audits import audit
 from finattn.cli.backtest import backtest
+from finattn.cli.completion import completion
 from finattn.cli.data import describe_data, fetch_data, load_data
+from finattn.cli.doctor import doctor
 from finattn.cli.explanations import explain
+from finattn.cli.new import new
 from finattn.cli.peers import peers
+from finattn.cli.predictions import predict, train
 from finattn.cli.runs import bench, ladder, report, run
+from finattn.config.require import nearest
 from finattn.errors import InputError
 
 _ABOUT = "Attention over a panel of firms, along time and along firms, beside baselines tuned as hard."
@@ -47,7 +52,8 @@ def _dispatch(given: list[str]) -> int:
         print(f"{_help('finattn', _ABOUT, VERBS)}; --version.")
         return 0
     if verb not in VERBS:
-        raise InputError(f"the verb must be one of {', '.join(VERBS)}, found {verb!r}; see finattn --help")
+        found = f"{verb!r}{nearest(verb, list(VERBS))}"
+        raise InputError(f"the verb must be one of {', '.join(VERBS)}, found {found}; see finattn --help")
     return VERBS[verb][0](rest)
 
 
@@ -63,13 +69,17 @@ def data(given: list[str]) -> int:
         print(f"{_help('finattn data', _DATA, DATA_VERBS)}.")
         return 0
     if verb not in DATA_VERBS:
+        found = f"{verb!r}{nearest(verb, list(DATA_VERBS))}"
         known = ", ".join(DATA_VERBS)
-        raise InputError(f"what to do with data must be one of {known}, found {verb!r}; see finattn data --help")
+        raise InputError(f"what to do with data must be one of {known}, found {found}; see finattn data --help")
     return DATA_VERBS[verb][0](rest)
 
 
 VERBS: Verbs = {
+    "new": (new, "write a configuration to start from, for data of your own"),
     "run": (run, "run a configuration from source to report"),
+    "train": (train, "fit a configuration's models on all there is, and keep them"),
+    "predict": (predict, "forecast the newest date with the models of a run, or of train"),
     "ladder": (ladder, "tune, fit and compare all rungs from ridge to attention along both axes"),
     "backtest": (backtest, "trade forecasts, also ones made elsewhere, and say what they are worth after costs"),
     "explain": (explain, "say what one forecast of a run rests on"),
@@ -78,6 +88,8 @@ VERBS: Verbs = {
     "report": (report, "write a run's report again"),
     "data": (data, "fetch, make and describe panels"),
     "bench": (bench, "measure what attention costs on this machine, beside formulas"),
+    "doctor": (doctor, "say what of the installation works, and how to mend the rest"),
+    "completion": (completion, "print what bash, zsh or fish needs to complete verbs, options and files"),
 }
 DATA_VERBS: Verbs = {
     "describe": (describe_data, "say what a panel holds and what in it may be wrong"),

@@ -3,19 +3,26 @@
 import argparse
 import json
 import os
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from finattn.config import DataConfig, RunConfig, Source
-from finattn.config_file import describe_unknown_key, known_keys, read_yaml
+from finattn.config.require import nearest
+from finattn.config_file import describe_unknown_key, read_yaml
 from finattn.errors import InputError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-DATA_KEYS = [key for key in known_keys(RunConfig) if key.startswith("data.")]
+_WORDS = {
+    "<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text", "Parser key": "key",
+    "<class 'dict'>": "mapping", "<class 'collections.abc.Sequence'>": "list",
+}  # fmt: skip
+_CHOICE = re.compile(r'key "([\w.]+)": Expected a typing.Literal\[([^]]*)\]. Got value: (.*)')
+_GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
 
 
 def is_help(given: Sequence[str]) -> bool:
@@ -37,6 +44,7 @@ def run_parser(verb: str, about: str) -> "ArgumentParser":
     parser = ArgumentParser(prog=f"finattn {verb} [CONFIG]", description=about, exit_on_error=False)
     parser.add_argument("--config", action="config", help="the same as CONFIG, by default configs/sp500.yaml")
     parser.add_argument("--force", action="store_true", help="start over, also where the run is finished")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text and tables")
     parser.add_class_arguments(RunConfig)
     return parser
 
@@ -68,17 +76,26 @@ def source_of(panel: str) -> list[str]:
     return ["--data.source", "panel" if (Path(panel) / "panel.json").exists() else "file", "--data.path", panel]
 
 
-def parse(parser: "ArgumentParser", path: Path, given: list[str]) -> tuple[RunConfig, bool]:
-    """Return the configuration of a file with the keys given after it, or one line about what is wrong."""
+def configured(parser: "ArgumentParser", given: list[str]) -> tuple[RunConfig, Any] | None:
+    """Return the configuration given first, or the demonstration's, with all else that was given; None for help."""
+    path = Path(given.pop(0)) if given and not given[0].startswith("-") else Path("configs/sp500.yaml")
+    if is_help(given):
+        parser.print_help()
+        return None
+    return parse(parser, find(path), given)
+
+
+def parse(parser: "ArgumentParser", path: Path, given: list[str]) -> tuple[RunConfig, Any]:
+    """Return the configuration of a file with the keys given after it, and all that was given."""
     content = read_yaml(path)  # refuses unknown keys more clearly than the parser would
     source = ["--config", os.fspath(path)] if content else []  # the parser does not take an empty file
     made = make(parser, [*source, *given])
     values = {name: getattr(made, name) for name in RunConfig.__dataclass_fields__}
-    return RunConfig(**values), bool(made.force)
+    return RunConfig(**values), made
 
 
-def make(parser: "ArgumentParser", given: list[str], keys: Sequence[str] | None = None) -> Any:
-    """Return what the arguments make, or one line about what is wrong; `keys` are those that there are."""
+def make(parser: "ArgumentParser", given: list[str]) -> Any:
+    """Return what the arguments make, or one line about what is wrong."""
     from jsonargparse import ArgumentError
 
     try:
@@ -86,24 +103,40 @@ def make(parser: "ArgumentParser", given: list[str], keys: Sequence[str] | None 
     except InputError:
         raise
     except (ArgumentError, ValueError, TypeError) as error:
-        raise InputError(_plain(error, keys)) from None
+        raise InputError(_plain(" ".join(str(error).split()), options(parser))) from None
 
 
-def _plain(error: Exception, keys: Sequence[str] | None) -> str:
-    """Say in one line what the parser found wrong."""
-    text = " ".join(str(error).split())
+def options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the long options that a parser knows, without their dashes."""
+    return [name[2:] for name in parser._option_string_actions if name.startswith("--")]
+
+
+def _plain(text: str, known: Sequence[str]) -> str:
+    """Say in our words what the parser found wrong."""
     marker = "unrecognized arguments: --"
     if marker in text.lower():
-        return describe_unknown_key(text.lower().split(marker, 1)[1].split("=")[0].split()[0], keys)
-    words = {"<class 'int'>": "whole number", "<class 'float'>": "number", "<class 'str'>": "text", "Parser key": "key",
-             "<class 'dict'>": "mapping", "<class 'collections.abc.Sequence'>": "list"}  # fmt: skip
-    for name, word in words.items():
+        return describe_unknown_key(text.lower().split(marker, 1)[1].split("=")[0].split()[0], known)
+    if group := _GROUP.search(text):
+        return describe_unknown_key(".".join(group.groups()), known)
+    if choice := _CHOICE.search(text):
+        key, listed, found = choice.groups()
+        choices = [word.strip().strip("'") for word in listed.split(",")]
+        return f"{key} must be one of {', '.join(choices)}, found {found!r}{nearest(found, choices)}"
+    for name, word in _WORDS.items():
         text = text.replace(name, word)
     return text
 
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose refusals are one line, as all others of finattn."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, refusing an unknown option before one that is missing: it may be that one, misspelt."""
+        names = [argument.split("=")[0] for argument in args or () if argument[:2] == "--" != argument]
+        for name in names:
+            if name not in self._option_string_actions:
+                raise InputError(describe_unknown_key(name[2:], options(self)))
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Refuse."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finattn.cli.arguments import DATA_KEYS, OneLineParser, data_parser, is_help, make, source_of
+from finattn.cli.arguments import OneLineParser, data_parser, is_help, make, source_of
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
 
@@ -54,7 +54,7 @@ def backtest(given: list[str]) -> int:
     known, rest = alone.parse_known_args(rest)
     file, settings = _found(Path(name), known.panel)
     keys = [option for option, *_ in OPTIONS]
-    made = make(parser, [*settings, *rest], [*DATA_KEYS, *keys, "panel", "out", "force", "json"])
+    made = make(parser, [*settings, *rest])
     from finattn import backtest_pipeline as pipeline
     from finattn.report import backtest as shown
 

@@ -1,13 +1,12 @@
 """Verbs that get data and look at it."""
 
-import inspect
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finattn.cli.arguments import DATA_KEYS, data_parser, first, is_help, make, source_of
+from finattn.cli.arguments import data_parser, first, is_help, make, source_of
 from finattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,16 +26,29 @@ configuration (.yaml) with these keys. Data of Yahoo is for personal use and may
 _LOAD = """Make a panel, with all that is joined to it, and save it as a folder that opens at once.
 
 PANEL is what finattn data describe takes."""
+# The keywords of `finattn.data.describe.describe`: importing it would make help wait for pandas.
+THRESHOLDS: tuple[tuple[str, Any, Any, str], ...] = (
+    ("extreme_return", float, 1.0, "returns above this in absolute value are extreme, a fraction: 1.0 is 100%"),
+    ("stale_rows", int, 10, "a price that does not move for this many rows in a row, or more, is stale"),
+    (
+        "split_ratios",
+        Sequence[float],
+        (1.5, 2.0, 3.0, 4.0, 5.0, 10.0),
+        "of splits that are suspected, new shares for one",
+    ),
+    ("split_tolerance", float, 0.05, "how near to such a ratio a return must be, relative"),
+    ("split_deviations", float, 10.0, "how large it must be beside the firm's usual returns"),
+)
 
 
 def describe_data(given: list[str]) -> int:
     """Parse `finattn data describe PANEL [--json] [--html FILE] [--key value …]` and describe."""
-    parser, thresholds = _describe_parser()
+    parser, thresholds = _describe_parser(), [name for name, *_ in THRESHOLDS]
     if is_help(given):
         parser.print_help()
         return 0
     name, *rest = first(given, "a panel", "describe")
-    made = make(parser, [*source_of(name), *rest], [*DATA_KEYS, *thresholds])
+    made = make(parser, [*source_of(name), *rest])
     if made.html is not None and Path(made.html).is_dir():
         raise InputError(f"html must be a file to write to, found a folder at {made.html}")
     if made.html is not None and not made.html.lower().endswith((".html", ".htm")):  # it might be the user's data
@@ -56,15 +68,16 @@ def describe_data(given: list[str]) -> int:
 
 
 def load_data(given: list[str]) -> int:
-    """Parse `finattn data load PANEL --out FOLDER [--force] [--key value …]`, make the panel and save it."""
+    """Parse `finattn data load PANEL --out FOLDER [--force] [--json] [--key value …]`, make the panel and save it."""
     parser = data_parser("load PANEL", _LOAD)
     parser.add_argument("--out", type=str, help="folder to write")
     parser.add_argument("--force", action="store_true", help="replace a panel that is there")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of text")
     if is_help(given):
         parser.print_help()
         return 0
     name, *rest = first(given, "a panel", "load")
-    made = make(parser, [*source_of(name), *rest], DATA_KEYS)
+    made = make(parser, [*source_of(name), *rest])
     if made.out is None:
         raise InputError("--out must be a folder to write to, found none")
     place = Path(made.out)
@@ -76,6 +89,15 @@ def load_data(given: list[str]) -> int:
 
     panel = load(made.data)
     panel.save(place)
+    if made.json:
+        facts = {
+            "dates": len(panel),
+            "from": str(panel.dates[0]),
+            "to": str(panel.dates[-1]),
+            "firms": len(panel.firms),
+        }
+        print(json.dumps({"panel": str(place), **facts}, indent=2))
+        return 0
     print(f"panel: {place}, {len(panel)} dates from {panel.dates[0]} to {panel.dates[-1]}, {len(panel.firms)} firms")
     return 0
 
@@ -89,7 +111,7 @@ def fetch_data(given: list[str]) -> int:
         return 0
     name, *rest = first(given, "a source", "fetch")
     source = [] if name == "sec" else source_of(name)  # fundamentals for panels of other sources
-    made = make(parser, [*source, *rest], DATA_KEYS)
+    made = make(parser, [*source, *rest])
     from finattn.data import fetch
 
     found = fetch(made.data, say=lambda line: print(line, file=sys.stderr, flush=True))
@@ -105,12 +127,10 @@ def _told(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield from (f"  {ticker}: {reason}" for ticker, reason in items.get("reasons", {}).items())
 
 
-def _describe_parser() -> tuple["ArgumentParser", list[str]]:
-    """Return the parser, and the names of the thresholds, which `describe` itself declares."""
-    from finattn.data.describe import describe
-
+def _describe_parser() -> "ArgumentParser":
     parser = data_parser("describe PANEL", _DESCRIBE)
     parser.add_argument("--json", action="store_true", help="print everything as JSON in place of tables")
     parser.add_argument("--html", type=str, help="file to write, one that needs no network")
-    parser.add_function_arguments(describe, skip={"panel"})
-    return parser, list(inspect.signature(describe).parameters)[1:]
+    for name, kind, default, says in THRESHOLDS:
+        parser.add_argument(f"--{name}", type=kind, default=default, help=says)
+    return parser

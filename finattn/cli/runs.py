@@ -4,8 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from finattn.cli.arguments import OneLineParser, find, is_help, parse, run_parser
-from finattn.config import RunConfig
+from finattn.cli.arguments import OneLineParser, configured, is_help, run_parser
 from finattn.errors import InputError
 
 _BENCH = """Measure attention along time and along firms, beside operations and memory by formula.
@@ -17,50 +16,40 @@ Every rung is tuned with at most four trials on the first fold, then fixed, and 
 and the table are printed and written to runs/NAME/ladder. A second call goes on where the first one stopped; --json
 prints everything as JSON. Every key of the configuration can be given as --key value, such as
 --ladder.rungs '[ridge, sic_kernel, look_up, firm]'."""
+_REPORT = "Write report.html again from the files of a run's folder."
 _RUN = """Run a configuration from source to report, and write it all to runs/NAME.
 
 A second run goes on where the first one stopped. Every key of the configuration can be given as --key value,
 such as --training.seeds '[0, 1]' or --target.horizon 21."""
 
 
-def _configured(verb: str, about: str, given: list[str]) -> tuple[RunConfig, bool] | None:
-    """Return the configuration given first, or the demonstration's, and whether to start over; None for help."""
-    path = Path(given.pop(0)) if given and not given[0].startswith("-") else Path("configs/sp500.yaml")
-    parser = run_parser(verb, about)
-    if is_help(given):
-        parser.print_help()
-        return None
-    return parse(parser, find(path), given)
-
-
 def run(given: list[str]) -> int:
-    """Parse `finattn run [CONFIG] [--force] [--key value …]` and run it."""
-    found = _configured("run", _RUN, given)
+    """Parse `finattn run [CONFIG] [--force] [--json] [--key value …]` and run it."""
+    found = configured(run_parser("run", _RUN), given)
     if found is None:
         return 0
     from finattn import pipeline
     from finattn.progress import RunProgress
 
+    config, made = found
     with RunProgress() as progress:
-        report = pipeline.run(*found, progress)
-    print(f"report: {report}")
-    return 0
+        page = pipeline.run(config, made.force, progress)
+    return _tell(page, made.json)
 
 
 def ladder(given: list[str]) -> int:
     """Parse `finattn ladder [CONFIG] [--force] [--json] [--key value …]` and climb it."""
-    as_json = "--json" in given
-    given = [argument for argument in given if argument != "--json"]
-    found = _configured("ladder", _LADDER, given)
+    found = configured(run_parser("ladder", _LADDER), given)
     if found is None:
         return 0
     from finattn import ladder_pipeline
     from finattn.progress import RunProgress
     from finattn.report import ladder as shown
 
+    config, made = found
     with RunProgress() as progress:
-        page = ladder_pipeline.run(*found, progress)
-    if as_json:
+        page = ladder_pipeline.run(config, made.force, progress)
+    if made.json:
         print(json.dumps(shown.as_dict(page.parent), indent=2))
         return 0
     shown.show(page.parent)
@@ -69,13 +58,28 @@ def ladder(given: list[str]) -> int:
 
 
 def report(given: list[str]) -> int:
-    """Parse `finattn report RUN` and write its report again from the run's files."""
-    if len(given) != 1 or given[0].startswith("-"):
-        print("usage: finattn report RUN\n\nWrite report.html again from the files of a run's folder.")
-        return 0 if is_help(given) else 2
+    """Parse `finattn report RUN [--json]` and write its report again from the run's files."""
+    parser = OneLineParser(prog="finattn report", description=_REPORT, add_help=False, allow_abbrev=False)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, runs/NAME")
+    parser.add_argument("--json", action="store_true", help="print the table of metrics as JSON")
+    if is_help(given):
+        parser.print_help()
+        return 0
+    made = parser.parse_args(given)
     from finattn import report as writer
 
-    print(f"report: {writer.write(Path(given[0]))}")
+    return _tell(writer.write(made.run), made.json)
+
+
+def _tell(page: Path, as_json: bool) -> int:
+    """Say where a report is, as JSON with the run's table of metrics."""
+    if not as_json:
+        print(f"report: {page}")
+        return 0
+    import pandas as pd
+
+    metrics = json.loads(pd.read_parquet(page.parent / "metrics.parquet").to_json(orient="records"))
+    print(json.dumps({"report": str(page), "metrics": metrics}, indent=2))
     return 0
 
 

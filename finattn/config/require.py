@@ -1,6 +1,7 @@
 """One refusal for every setting."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -27,10 +28,32 @@ def require(key: str, value: Any, condition: object, expected: str) -> None:
         raise InputError(f"{key} must be {expected}, found {value!r}")
 
 
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Ask for the known word that is nearest; "" where none is near.
+
+    Examples
+    --------
+    >>> nearest("widht", ["width", "heads"]), nearest("zeal", ["width", "heads"])
+    (', did you mean width?', '')
+    """
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f", did you mean {found[0]}?" if found else ""
+
+
 def nest(config: Any) -> None:
-    """Make the sections of a frozen dataclass that are mappings, as plain YAML has them, what they are."""
+    """Make the sections of a frozen dataclass that are mappings, as plain YAML has them, what they are.
+
+    Raises
+    ------
+    InputError
+        For a key that a section does not have, naming the nearest.
+    """
     for item in fields(config):
         if is_dataclass(item.default_factory) and isinstance(value := getattr(config, item.name), dict):
+            known = [part.name for part in fields(item.default_factory)]
+            for key in value:
+                if key not in known:
+                    raise InputError(f"{item.name} must have known keys, found {key!r}{nearest(str(key), known)}")
             object.__setattr__(config, item.name, item.default_factory(**value))
 
 

@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytorch_lightning as lightning
 import torch
 from scipy import stats
@@ -48,8 +47,7 @@ from finattn.data import Design, simulate
 from finattn.data.truth import Planted
 from finattn.errors import InputError
 from finattn.explain import LOOKED, Explanation, How, attention, gradients, join, network, sample_targets, score
-from finattn.explain.explanation import COLUMNS
-from finattn.explain.scene import Averaged, Target, scenes, view
+from finattn.explain.scene import Averaged
 from finattn.ladder.climbing import Once
 from finattn.look_up import LookUpConfig
 from finattn.metrics import mean_over_dates, rank_information_coefficient
@@ -186,34 +184,12 @@ def one_peer(seed: int = 0, shuffled: bool = False, starts: int = 4) -> Learnt:
 # -- what is found --------------------------------------------------------------------------------------------------
 
 
-def return_saliency(model: Any, blocks: Blocks, targets: Sequence[Target]) -> Explanation:
-    """Return |g − median over firms of g|, g = ∂score/∂x of the inputs that are returns, by own lag and by firm.
-
-    Excess returns add up to zero over firms: what is common to all derivatives by them changes no score.
-    """
-    parts = []
-    for scene in scenes(model, blocks, targets):
-        seen, here = view(model, blocks, scene), scene.seen.numpy()
-        slopes = seen.gradients(seen.z)[..., :2]
-        slopes -= slopes[:, :, scene.seen].median(2, keepdim=True).values
-        found = (slopes.abs().sum(-1) * scene.block.observed).double().numpy()
-        for column, of_firm in zip(scene.columns, found, strict=True):
-            own = pd.Series(of_firm[::-1, column], [*map(str, range(len(of_firm)))])
-            firms = pd.Series(of_firm.sum(0)[here], seen.firms[here].astype(str))
-            for kind, scores in (("lag", own), ("peer", firms)):
-                listed = pd.DataFrame({"kind": kind, "key": scores.index, "score": scores.to_numpy()})
-                day = pd.Timestamp(blocks.panel.dates[scene.row]).as_unit("ms")
-                parts.append(listed.assign(date=day, firm=str(seen.firms[column])))
-    return Explanation(pd.concat(parts, ignore_index=True).assign(model="model", method=RETURNS)[list(COLUMNS)])
-
-
 def explain(learnt: Learnt, plan: Plan, taken: bool = True) -> Explanation:
     """Explain the mean of the fits on some test dates by every method."""
     model, blocks = Averaged(learnt.fits).eval(), learnt.test
     many, few = sample_targets(blocks, plan.dates, plan.firms), sample_targets(blocks, 2, plan.few)
     parts = [attention(learnt.fits, blocks, "model", method, many) for method in LOOKED]
-    parts.append(return_saliency(model, blocks, many))
-    parts += [gradients(model, blocks, many, method, plan.how) for method in GRADIENTS if method != RETURNS]
+    parts += [gradients(model, blocks, many, method, plan.how) for method in GRADIENTS]
     parts += [gradients(model, blocks, few, method, plan.how) for method in TAKEN if taken]
     return join(parts)
 

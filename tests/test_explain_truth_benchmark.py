@@ -18,7 +18,7 @@ from benchmarks import explain_truth as benchmark  # noqa: E402
 from finattn.blocks import Blocks  # noqa: E402
 from finattn.data import Design, simulate  # noqa: E402
 from finattn.errors import InputError  # noqa: E402
-from finattn.explain import How, attention, join, sample_targets, score  # noqa: E402
+from finattn.explain import How, attention, gradients, join, sample_targets, score  # noqa: E402
 from finattn.look_up import LookUp, LookUpConfig  # noqa: E402
 from finattn.metrics import rank_information_coefficient  # noqa: E402
 
@@ -130,7 +130,7 @@ def test_the_saliency_of_returns_is_how_far_the_look_ups_weight_is_from_the_medi
     torch.manual_seed(0)
     model = LookUp(test.scaling.width, LookUpConfig(heads=1, windows=(1,), slope=-0.5)).eval()
     targets = sample_targets(test, 2, 3)
-    table = benchmark.return_saliency(model, test, targets).table
+    table = gradients(model, test, targets, benchmark.RETURNS).table
     looked = attention([model], test, "model", "attention", targets).table
     for date, firm in targets:
         of_one = [one[(one["date"] == date) & (one["firm"] == firm)] for one in (table, looked)]
@@ -154,7 +154,7 @@ def test_own_lags_are_counted_back_from_the_decision(panel):
     seen = test.panel.listed & np.isfinite(test.panel.returns)
     column = int(np.flatnonzero(seen[116:121].all(0))[0])
     firm = str(panel.firms[column])
-    table = benchmark.return_saliency(Third(), test, [(panel.dates[120], firm)]).table
+    table = gradients(Third(), test, [(panel.dates[120], firm)], benchmark.RETURNS).table
     lags = table[table["kind"] == "lag"]
     assert dict(zip(lags["key"], lags["score"], strict=True)) == {"0": 0, "1": 0, "2": 0, "3": 5, "4": 0}
     peers = table[table["kind"] == "peer"].set_index("key")["score"]
@@ -168,7 +168,7 @@ def test_areas_are_the_average_precision_of_each_kind_and_what_chance_gives():
     model = LookUp(test.scaling.width, LookUpConfig(heads=1)).eval()
     learnt = benchmark.Learnt([model], train, test, truth)
     looked = attention([model], test, "model", "attention", sample_targets(test, 8, 3))
-    moved = benchmark.return_saliency(model, test, sample_targets(test, 8, 3))
+    moved = gradients(model, test, sample_targets(test, 8, 3), benchmark.RETURNS)
     found = benchmark.areas(join([looked, moved]), learnt)
     assert {kind: list(of_kind) for kind, of_kind in found.items()} == {
         "peer": ["attention", benchmark.RETURNS], "lag": [benchmark.RETURNS]

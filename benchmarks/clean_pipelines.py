@@ -111,9 +111,7 @@ CLEAN = {
     "prices over their maximum so far": Clean(scaled_by_the_past),
     "missing features filled forwards": Clean(filled_forwards),
     "fundamentals as they were known": Clean(as_reported, reports=True),
-    "walk_forward, ridge and SIC kernel": Clean(
-        walked(ridge=Ridge(lookback=5), sic=SICKernel((5,), (1.0,))), dates=2
-    ),
+    "walk_forward, ridge and SIC kernel": Clean(walked(ridge=Ridge(lookback=5), sic=SICKernel((5,), (1.0,))), dates=2),
     "features.build, walk_forward": Clean(built, dates=2),
     "walk_forward, attention": Clean(attention(), dates=1),
     "a forecaster": Clean(Ridge(lookback=5), dates=2),

@@ -18,7 +18,7 @@ from finattn.errors import InputError
 from finattn.evaluation.comparisons import bootstrap_mean
 from finattn.evaluation.inference import mean_inference, one_sided
 from finattn.explain import network
-from finattn.explain.adversaries import Adversary, _trained, adversaries
+from finattn.explain.adversaries import Adversary, _batches, _loss, _trained, adversaries
 from finattn.explain.apart import compare, jensen_shannon
 from finattn.explain.counterfactual import (
     UniformLookUp,
@@ -406,24 +406,29 @@ def test_figures_without_outcomes_do_not_look_ahead(planted):
     )
 
 
-def test_a_gradient_step_lowers_the_loss_that_is_stated(planted):
-    model, train, _ = planted
-    how = replace(QUICK, strengths=(0.5,), steps=1, dates=1, batch=1, learning_rate=1e-3)
-    (start,) = _trained(model, train, replace(how, learning_rate=1e-12))
-    (stop,) = _trained(model, train, how)
-    at = train.at(train.positions[:1])
-    values = []
-    for one in (start, stop):
-        (table,) = compare(Steered(model), [one], at)
-        own, now = scores(model, at).double(), torch.cat([x.scores for x in run(one, at)]).double()
-        z = [(x - x.nanmean(1, True)) / spread(own) for x in (own, now)]
-        values.append(float((z[1] - z[0]).square().nanmean()) - 0.5 * table["distance"].item())
-    assert values[1] < values[0]
-
-
-def run(one, blocks):
+def test_the_loss_is_the_mean_squared_change_less_the_distance(cuts):
+    test = cuts[1]
+    model, other = (transformer(test, ("firm",), seed) for seed in (0, 1))
     with torch.no_grad():
-        return [one(block) for block in blocks.cut(one.original.warmup, 9)]
+        other.head.bias += 2.0  # a shift of all firms alike is no change
+    (block,) = test.cut(0, 200)
+    with torch.no_grad():
+        loss = _loss(Steered(model)(block), Steered(other)(block), 0.5)
+    own, now = (scores(one, test).double() for one in (model, other))
+    first, second = ((x - x.nanmean(1, True)) / spread(own) for x in (own, now))
+    (table,) = compare(Steered(model), [Steered(other)], test)
+    counts = torch.from_numpy(test.observed.sum(1))
+    distance = np.average(table["distance"], weights=counts)
+    assert float(loss) == pytest.approx(float((second - first).square().nanmean()) - 0.5 * distance, rel=1e-4)
+
+
+def test_dates_come_round_in_an_order_that_the_seed_draws(cuts):
+    train = cuts[0]
+    rows = [row for batch in _batches(train, replace(QUICK, steps=4)) for row in batch]
+    assert len(set(rows[:8])) == 8 and sorted(rows[:8]) == sorted(rows[8:]) != rows[8:]
+    assert (min(rows), max(rows)) == (train.positions[0], train.positions[-1])
+    assert rows != [row for batch in _batches(train, replace(QUICK, steps=4, seed=1)) for row in batch]
+    assert [len(batch) for batch in _batches(train, replace(QUICK, dates=3, batch=8))] == [3, 3, 3]
 
 
 # -- frozen ---------------------------------------------------------------------------------------------------------

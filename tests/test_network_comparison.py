@@ -537,21 +537,28 @@ def test_peers_of_the_wrong_direction_do_not_lead():
 
 def test_a_lead_is_a_fama_macbeth_regression_of_forward_on_past_returns():
     panel = moving(0.4, 0.4, rows=70, firms=24, groups=4, seed=5)
-    found = lead(always(panel, ring(24), rows=[11]), panel, target=TargetConfig(3, 1), window=2, every=2)
+    found = lead(always(panel, ring(24), rows=[11]), panel, target=TargetConfig(7, 1), window=2, every=2)
     growth = np.log1p(panel.returns)
     rows = np.arange(11, 69, 2)
     past = np.expm1(growth[rows] + growth[rows - 1])
     future = np.full(past.shape, np.nan)
     for place, row in enumerate(rows):
-        if row + 4 < 70:
-            future[place] = np.expm1(growth[row + 2 : row + 5].sum(axis=0))
+        if row + 8 < 70:
+            future[place] = np.expm1(growth[row + 2 : row + 9].sum(axis=0))
     group = (past.reshape(-1, 6, 4).sum(axis=1)[:, np.arange(24) % 4] - past) / 5
     inputs = np.stack([np.roll(past, 1, axis=1), group, past], axis=2)
-    expected = fama_macbeth(future, inputs, ["peers", "group", "own"], overlap=1).summary[1:]
+    expected = fama_macbeth(future, inputs, ["peers", "group", "own"], overlap=3).summary[1:]
     rows = found[found["regression"] == "all"]
     columns = ["estimate", "standard_error", "t", "p_value"]
     np.testing.assert_allclose(rows[columns], expected[columns], rtol=1e-8)
-    assert (found["dates"] == 28).all() and (found["firms"] == 24).all()
+    assert (found["dates"] == 26).all() and (found["firms"] == 24).all()
+
+
+def test_all_regressions_are_of_the_same_firms():
+    panel = moving(0.3, 0.3, rows=40, firms=20, groups=4)
+    network, groups = always(panel, ring(20)), {firm: place % 4 + 1 for place, firm in enumerate(panel.firms[:-1])}
+    for found in (lead(network, panel, groups), comovement(network, panel, groups)):
+        assert (found["firms"] == 19).all()  # the last has no group
 
 
 def test_past_returns_of_firms_not_observed_do_not_lead():

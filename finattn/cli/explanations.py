@@ -11,8 +11,8 @@ _EXPLAIN = """Explain one forecast of a run: which of the firm's own days, which
 
 Attention, which says what was looked at, stands beside methods that say what moved the score. Tables are printed, a
 page with a picture is written to RUN/explanations, and the run's report shows it from then on."""
-_METHODS = """attention, rollout, value_norm; integrated_gradients, saliency, return_saliency, input_x_gradient, smoothgrad,
-gradient_shap, temporal_rescaling, feature_ablation, occlusion, shapley"""
+_METHODS = """attention, rollout, value_norm; integrated_gradients, saliency, return_saliency, input_x_gradient,
+smoothgrad, gradient_shap, temporal_rescaling, feature_ablation, occlusion, shapley"""
 
 
 def explain(given: list[str]) -> int:

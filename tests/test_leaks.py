@@ -549,18 +549,34 @@ def test_screens_are_silent_on_panels_without_a_mark(raw):
 
 def test_ranks_flags_and_capped_numbers_do_not_look_divided_by_their_maximum():
     random = np.random.default_rng(0)
-    x = random.standard_normal((250, 100))
+    x = random.standard_normal((290, 100))
     ranks = features.rank(x, np.ones(x.shape, bool))
-    columns = [ranks, (ranks + 1) / 2, x > 1, np.minimum(np.abs(x), 1.0), np.maximum.accumulate(x) == x]
-    days = np.busday_offset("2001-01-01", np.arange(250), roll="forward")
-    names = ("rank", "share", "flag", "capped", "record")
-    panel = Panel(days, [f"F{i}" for i in range(100)], 0.01 * x, features=np.stack(columns, 2).astype(float),
-                  feature_names=names)  # fmt: skip
+    first = (ranks == 1).sum(axis=0)
+    assert (first > 0).mean() > 0.9 and np.median(first) <= 3  # most firms are first a few times
+    rare = np.argsort(np.argsort(x, axis=0), axis=0) < 2
+    columns = [ranks, (ranks + 1) / 2, x > 1, rare, np.minimum(np.abs(x), 1.0), np.maximum.accumulate(x) == x]
+    days = np.busday_offset("2001-01-01", np.arange(290), roll="forward")
+    panel = Panel(
+        dates=days,
+        firms=[f"F{i}" for i in range(100)],
+        returns=0.01 * x,
+        features=np.stack(columns, 2).astype(float),
+        feature_names=("rank", "share", "flag", "rare flag", "capped", "record"),
+    )
     assert "whole-sample maximum" in screen(panel).of("passed")
-    scaled = panel.replace(features=np.exp(x.cumsum(axis=0) / 50)[:, :, None], feature_names=("level",))
+    level = np.exp(x.cumsum(axis=0) / 50)[:, :, None]
+    scaled = panel.replace(features=level, feature_names=("level",))
     assert "whole-sample maximum" in screen(scaled).of("passed")
-    over = scaled.features / scaled.features.max(axis=0)
-    assert screen(scaled.replace(features=over)).of("suspect") == ["whole-sample maximum"]
+    over = panel.replace(features=level / level.max(axis=0), feature_names=("level",))
+    assert screen(over).of("suspect") == ["whole-sample maximum"]
+
+
+def test_prices_that_do_not_move_are_no_repeated_rows(raw):
+    still = raw.replace(returns=np.where(np.random.default_rng(0).random(raw.shape) < 0.2, 0.0, raw.returns))
+    assert "repeated rows" in screen(still, HORIZON).of("passed")
+    twice = raw.returns.copy()
+    twice[100:200:10, 5] = twice[99:199:10, 5]
+    assert screen(raw.replace(returns=twice), HORIZON).of("suspect") == ["repeated rows"]
 
 
 def test_scores_standardised_date_by_date_are_not_scaled_by_all_dates(raw):

@@ -256,6 +256,10 @@ def test_lines_stop_at_what_is_missing_and_have_whole_ticks_for_whole_numbers() 
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "10", "100"]
     assert paper.lines(WIDE, "a", "b", log="y").axes[0].get_xscale() == "linear"
+    near = paper.lines(pd.DataFrame({"a": [14.0, 50.0]}, index=[1, 2]), "a", "b", log="xy")
+    near.savefig(io.BytesIO())
+    labels = near.axes[0].get_yticklabels()
+    assert {"15", "20", "30", "50"} <= {label.get_text() for label in labels}  # a decade has more than one
     counts = paper.lines(pd.DataFrame({"n": [1, 2, 3]}), "Day", "Stocks").axes[0]
     counts.figure.savefig(io.BytesIO())
     assert all(float(tick).is_integer() for tick in counts.get_yticks())

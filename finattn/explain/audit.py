@@ -55,13 +55,13 @@ class Checks:
     """
 
     methods: tuple[str, ...] = ("attention", "saliency", "input_x_gradient", "integrated_gradients")
-    dates: int = 40
-    firms: int = 20
-    shaken: int = 8
+    dates: int = 20
+    firms: int = 10
+    shaken: int = 6
     k: int = 5
     draws: int = 3
     seed: int = 0
-    removal: Removal = field(default_factory=Removal)
+    removal: Removal = field(default_factory=lambda: Removal(draws=2))
     how: How = field(default_factory=lambda: How(steps=16))
 
     def __post_init__(self) -> None:

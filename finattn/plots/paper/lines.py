@@ -8,7 +8,19 @@ import pandas as pd
 from finattn.config.require import require
 from finattn.errors import InputError
 from finattn.looks import INK, LINE, label
-from finattn.plots.paper.style import canvas, dated, legend_below, line_of, marker_of, nth, plain, style_for, styled
+from finattn.plots.paper.style import (
+    canvas,
+    dated,
+    legend_below,
+    line_of,
+    log_sizes,
+    log_ticks,
+    marker_of,
+    nth,
+    plain,
+    style_for,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,11 +62,10 @@ def lines(table: pd.DataFrame, x: str, y: str, log: str = "", height: float = 3.
         )
     if isinstance(table.index, pd.DatetimeIndex):
         dated(axes, x)
-    for name in log:
-        getattr(axes, f"set_{name}scale")("log")
-    if "x" in log and len(table) <= 10:
-        axes.set_xticks(table.index, [f"{value:g}" for value in table.index])
-        axes.minorticks_off()
+    if "y" in log:
+        log_ticks(axes)
+    if "x" in log:
+        log_sizes(axes, list(table.index))
     if not log and np.equal(np.mod(table.to_numpy(float), 1), 0).all():
         axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(x)

@@ -8,7 +8,17 @@ import pandas as pd
 
 from finattn.errors import InputError
 from finattn.looks import INK, LINE, label
-from finattn.plots.paper.style import canvas, dated, legend_below, line_of, marker_of, plain, style_for, styled
+from finattn.plots.paper.style import (
+    canvas,
+    dated,
+    legend_below,
+    line_of,
+    log_ticks,
+    marker_of,
+    plain,
+    style_for,
+    styled,
+)
 from finattn.plots.runs import _require, _wide
 
 if TYPE_CHECKING:
@@ -79,10 +89,9 @@ def portfolio_value(daily: pd.DataFrame) -> "Figure":
             raise InputError("portfolio_value needs a portfolio that held something, found none")
         axes.axhline(1.0, color=LINE, linewidth=1)
         _models(axes, value)
-        axes.set_yscale("log")
+        log_ticks(axes)
         axes.set_title(title)
         dated(axes)
-    _plain_ticks(grid[0, 0])
     grid[0, 0].set_ylabel("Value of 1 invested (log scale)")
     legend_below(figure, grid[0, 0])
     return figure
@@ -94,17 +103,6 @@ def _models(axes: "Axes", wide: pd.DataFrame) -> None:
     last = wide.ffill().iloc[-1].sort_values(ascending=False, kind="stable")
     for model in last.index:
         axes.plot(wide.index, wide[model].to_numpy(), label=plain(label(str(model))), **line_of(styles[model]))
-
-
-def _plain_ticks(axes: "Axes") -> None:
-    """Write values on a log scale as people say them."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    low, high = axes.get_ylim()
-    steps = (1, 1.25, 1.5, 2, 3, 5, 7) if high / low < 8 else (1, 2, 5) if high / low < 200 else (1,)
-    axes.yaxis.set_major_locator(LogLocator(subs=steps))
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 @styled

@@ -124,6 +124,29 @@ def dated(axes: "Axes", words: str = "Date") -> None:
     axes.set_xlabel(words)
 
 
+def log_ticks(axes: "Axes") -> None:
+    """Make the vertical axis logarithmic, with values written as people say them where they span few decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low < 200:
+        steps = (1, 1.25, 1.5, 2, 3, 5, 7) if high / low < 8 else (1, 2, 5)
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def log_sizes(axes: "Axes", sizes: Sequence[float]) -> None:
+    """Make the horizontal axis logarithmic; up to ten sizes are written as they are."""
+    from matplotlib.ticker import NullLocator
+
+    axes.set_xscale("log")
+    if len(sizes) <= 10:
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
 def legend_below(figure: "Figure", axes: "Axes", columns: int = 4) -> None:
     """Put one legend under the whole figure."""
     handles, labels = axes.get_legend_handles_labels()

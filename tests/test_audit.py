@@ -84,6 +84,9 @@ def test_every_check_is_in_the_one_table_with_an_interval_over_dates(skilled):
               "randomisation", "sensitivity", "seeds", "days"]  # fmt: skip
     assert list(dict.fromkeys(skilled.table["check"])) == checks
     varied = skilled.table[skilled.table["check"].isin(["skill", "agreement", "deletion", "infidelity"])]
+    constant = varied["lower"].isna()  # the same on all dates
+    assert not constant.all() and (varied[constant]["value"].round(9) == 0).all()
+    varied = varied[~constant]
     assert (varied["lower"] <= varied["value"]).all() and (varied["value"] <= varied["upper"]).all()
 
 
@@ -208,6 +211,11 @@ def test_a_map_is_doubted_and_the_verdict_says_why(table, why, because):
     found = judge(table, why)
     assert not found.trusted and not found.believed and because in found.doubted[NAME]
     assert found.headline.startswith("Explanations of this model cannot be trusted")
+
+
+def test_what_has_no_interval_is_not_shown_however_large():
+    few = figures(area=(np.nan, np.nan), infidelity=(0.2, 0.95)).assign(value=0.9)
+    assert not judge(few, details()).trusted
 
 
 def test_maps_that_are_the_same_on_all_dates_have_no_interval_and_are_stable():

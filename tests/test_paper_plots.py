@@ -46,7 +46,7 @@ def costs() -> pd.DataFrame:
 def curves() -> pd.DataFrame:
     methods = {"attention": 0.1, "saliency": 0.05, "random": 0.15, NASTY: 0.02}
     rows = [
-        (kind, method, share, level * (1 - share), 0.0, 0.2)
+        (kind, method, share, level * (1 - share), -0.1, 0.2)
         for kind in ("peer", "feature")
         for method, level in methods.items()
         for share in (0.0, 0.5, 1.0)
@@ -235,7 +235,7 @@ def test_deletion_curves_are_the_table_s_with_a_band_around_random_order() -> No
     np.testing.assert_allclose(lines["Saliency"].get_ydata(), [0.05, 0.025, 0.0])
     assert to_hex(lines["Attention"].get_color()).upper() == "#D55E00"
     band = peers.collections[0].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == (0.0, 0.2) and len(peers.collections) == 1
+    assert (band[:, 1].min(), band[:, 1].max()) == (-0.1, 0.2) and len(peers.collections) == 1
 
 
 def test_an_audit_s_figures_have_their_intervals_and_chance() -> None:

@@ -145,4 +145,5 @@ def _models(panel: "Panel", each: Rhythm) -> Iterator[Line]:
     yield "training:", ""
     yield f"  threads: {int(panel.shape[1] <= _FEW)}", "0 is torch's choice; few firms lose by a second thread"
     yield "  epochs: 8", "at most"
+    yield "  minimum_epochs: 4", "and at least"
     yield "  seeds: [0]", "several are averaged: [0, 1, 2]"

@@ -8,7 +8,8 @@ Of a method and a kind of key it is said that its map
 
 unless it is *insensitive* (much the same for a model that forgot what it learnt), *unstable* (no more alike over
 seeds than chance gives) or, for attention, *not needed* (a refit whose attention is frozen even was not shown to be
-worse). "Beyond" and "better" mean that the 95% interval excludes chance.
+worse). "Beyond" and "better" mean that the 95% interval excludes chance. Each interval is for itself: of many methods
+and kinds at once, one in forty is beyond chance by chance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -88,10 +89,10 @@ def _methods(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> tuple[
 
 
 def _beyond(rows: pd.DataFrame, check: str) -> bool:
-    """Return whether the interval lies on the good side of chance."""
+    """Return whether the interval lies on the good side of chance; without one nothing is shown."""
     if check == "infidelity":
         return bool((_end(rows, "upper") < rows["chance"]).any())
-    return bool((_end(rows, "lower") > rows["chance"]).any())
+    return bool((rows["lower"] > rows["chance"]).any())
 
 
 def _unstable(table: pd.DataFrame, method: str, kind: str) -> bool:
@@ -100,7 +101,10 @@ def _unstable(table: pd.DataFrame, method: str, kind: str) -> bool:
 
 
 def _end(rows: pd.DataFrame, end: str) -> pd.Series:
-    """Return an end of the intervals: the value itself where it is the same on all dates, which has no interval."""
+    """Return an end of the intervals: the value itself where it is the same on all dates, which has no interval.
+
+    For figures whose dates do not overlap (`over_dates`): of these no others lack one on so many dates.
+    """
     return rows[end].where(rows[end].notna() | (rows["dates"] < FEW), rows["value"])
 
 

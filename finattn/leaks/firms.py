@@ -27,6 +27,7 @@ def absent_firms(
     """
     panel, check = given.panel, "absent firms"
     cells = unlisted(panel)
+    where = "" if cells.any() else ", on a copy of the panel with firms taken off the list"
     try:
         if cells.any():
             changed = given._replace(panel=wild(panel, cells, random))
@@ -42,7 +43,9 @@ def absent_firms(
         said = "what stands on firm-days that are not listed changes no forecast of others"
         return Finding(check, "passed", f"{said} (to {TOLERANCE:g})")
     if isinstance(found, Difference):
-        said = f"values on firm-days that are not listed count: {in_words(found)}"
+        said = (
+            f"values on firm-days that are not listed count{where} (leave them out by panel.listed): {in_words(found)}"
+        )
         return Finding(check, "caught", said, found.largest)
     return Finding(check, "suspect", f"the pipeline fails where firms are not listed: {found}")
 
@@ -117,8 +120,10 @@ def gaps(base: Made, panel: Panel) -> Finding:
     said = (
         f"{filled.sum()} of {there.sum()} forecasts are of firm-days that are not listed or have no return, the first"
     )
-    said += f" of {panel.firms[column]} on {panel.dates[row]}: nobody could trade them, and gaps that are filled by"
-    return Finding("gaps", "suspect", f"{said} repeating rows carry labels that have begun", float(filled.sum()))
+    said += (
+        f" of {panel.firms[column]} on {panel.dates[row]}: was a gap filled there? Rows that are repeated carry labels"
+    )
+    return Finding("gaps", "suspect", f"{said} that have begun", float(filled.sum()))
 
 
 def realised_returns(base: Made, panel: Panel) -> Finding:

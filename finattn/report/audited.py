@@ -87,7 +87,10 @@ def _methods(found: Audit, write: Callable[[pd.Series], str]) -> Table:
         says = believed[f"{method} ({kind})"]
         rows.append((f"{METHODS.get(method, method)}, {_KINDS.get(kind, kind)}", says, *cells))
     header = ("Method, kind of key", "Believed", *(head for *_, head in _COLUMNS))
-    note = "In brackets the 95% interval; after a stroke what a map that knows nothing gives, where that is not 0."
+    note = (
+        "In brackets the 95% interval, each for itself: of many figures one in forty is beyond chance by chance. After "
+        "a stroke what a map that knows nothing gives, where that is not 0."
+    )
     return Table("What was found of each method", header, rows, note)
 
 

@@ -554,14 +554,16 @@ def test_ranks_flags_and_capped_numbers_do_not_look_divided_by_their_maximum():
     first = (ranks == 1).sum(axis=0)
     assert (first > 0).mean() > 0.9 and np.median(first) <= 3  # most firms are first a few times
     rare = np.argsort(np.argsort(x, axis=0), axis=0) < 2
-    columns = [ranks, (ranks + 1) / 2, x > 1, rare, np.minimum(np.abs(x), 1.0), np.maximum.accumulate(x) == x]
+    low = x - x.min(axis=1, keepdims=True)
+    columns = [ranks, low / low.max(axis=1, keepdims=True), x > 1, rare]
+    columns += [np.minimum(np.abs(x), 1.0), np.maximum.accumulate(x) == x]
     days = np.busday_offset("2001-01-01", np.arange(290), roll="forward")
     panel = Panel(
         dates=days,
         firms=[f"F{i}" for i in range(100)],
         returns=0.01 * x,
         features=np.stack(columns, 2).astype(float),
-        feature_names=("rank", "share", "flag", "rare flag", "capped", "record"),
+        feature_names=("rank", "between the date's least and largest", "flag", "rare flag", "capped", "record"),
     )
     assert "whole-sample maximum" in screen(panel).of("passed")
     level = np.exp(x.cumsum(axis=0) / 50)[:, :, None]
@@ -569,6 +571,17 @@ def test_ranks_flags_and_capped_numbers_do_not_look_divided_by_their_maximum():
     assert "whole-sample maximum" in screen(scaled).of("passed")
     over = panel.replace(features=level / level.max(axis=0), feature_names=("level",))
     assert screen(over).of("suspect") == ["whole-sample maximum"]
+
+
+def test_many_firms_of_few_dates_divided_by_their_maximum_are_suspect():
+    random = np.random.default_rng(0)
+    level = np.exp(random.normal(0, 0.02, (40, 400)).cumsum(axis=0))
+    days = np.busday_offset("2001-01-01", np.arange(40), roll="forward")
+    panel = Panel(
+        days, [f"F{i}" for i in range(400)], random.normal(0, 0.02, (40, 400)), price=level / level.max(axis=0)
+    )
+    assert (panel.price == 1).any(axis=1).all()  # a firm of each date is at its maximum, as in ranks
+    assert screen(panel).of("suspect") == ["whole-sample maximum"]
 
 
 def test_prices_that_do_not_move_are_no_repeated_rows(raw):

@@ -144,10 +144,11 @@ def test_text_from_data_is_literal_and_never_hidden() -> None:
 
 
 def test_settings_of_the_caller_stay_as_they_were() -> None:
-    before = dict(matplotlib.rcParams)
-    for make in FIGURES.values():
-        make()
-    assert dict(matplotlib.rcParams) == before
+    with matplotlib.rc_context({"font.size": 3.0, "axes.grid": False}):
+        before = dict(matplotlib.rcParams)
+        for make in FIGURES.values():
+            make()
+        assert dict(matplotlib.rcParams) == before
 
 
 def test_lines_are_told_apart_by_colour_and_without_it() -> None:
@@ -280,6 +281,15 @@ def test_arrows_run_from_who_asks_to_who_is_asked_and_are_as_wide_as_they_are_he
     assert heaviest.get_linewidth() > lightest.get_linewidth()
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["28", "73", "other or unknown"]
+
+
+def test_arrows_bend_towards_the_middle_and_those_that_run_back_bend_more() -> None:
+    start, end = (0.0, 1.0), (1.0, 0.0)
+    bends = [paper.network._bend(start, end), paper.network._bend(end, start)]
+    for bend, (x1, y1), (x2, y2) in zip(bends, (start, end), (end, start), strict=True):
+        control = np.array([(x1 + x2) / 2 + bend * (y2 - y1), (y1 + y2) / 2 - bend * (x2 - x1)])  # as arc3 has it
+        assert np.linalg.norm(control) < np.sqrt(0.5)
+    assert abs(bends[0]) != abs(bends[1])
 
 
 def test_only_the_heaviest_edges_are_drawn_and_the_title_says_so() -> None:

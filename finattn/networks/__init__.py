@@ -26,7 +26,6 @@ PeerNetwork(1 date, 20 firms, 60 edges by attention)
 """
 
 from finattn.networks.build import Averaging, build, refitted
-from finattn.networks.communities import communities
 from finattn.networks.comparison import compare, new_peers
 from finattn.networks.exports import (
     Sparse,
@@ -40,6 +39,7 @@ from finattn.networks.exports import (
     write_node_link,
 )
 from finattn.networks.gephi import write_gexf, write_graphml
+from finattn.networks.groupings import read_hoberg_phillips
 from finattn.networks.network import DIRECTION, PeerNetwork
 from finattn.networks.reading import METHODS
 from finattn.networks.statistics import edge_survival, network_statistics, node_statistics
@@ -52,7 +52,6 @@ __all__ = [
     "PeerNetwork",
     "Sparse",
     "build",
-    "communities",
     "comovement",
     "compare",
     "edge_survival",
@@ -60,6 +59,7 @@ __all__ = [
     "network_statistics",
     "new_peers",
     "node_statistics",
+    "read_hoberg_phillips",
     "refitted",
     "to_networkx",
     "to_node_link",

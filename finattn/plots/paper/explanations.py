@@ -1,5 +1,6 @@
 """Pictures of explanations: what is lost without what they point at, and what an audit found."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,7 +111,9 @@ def audit_figures(tables: dict[str, pd.DataFrame], check: str, figure: str = "",
                   color="#D55E00", label="Chance, or no change")  # fmt: skip
         axes.xaxis.get_major_locator().set_params(nbins=6)
         axes.set_title(plain(model))
-    canvas_.supxlabel(words or plain(rows["figure"].iloc[0].replace("_", " ").capitalize()), fontsize=10.5)
+    said = words or plain(rows["figure"].iloc[0].replace("_", " ").capitalize())
+    for axes in grid[0]:
+        axes.set_xlabel(textwrap.fill(said, 68 // len(found)))  # one under all would lie on the legend
     grid[0, 0].set_yticks(range(len(names)), [plain(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.5, -0.5)
     legend_below(canvas_, grid[0, 0])

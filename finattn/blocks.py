@@ -198,7 +198,12 @@ class Blocks:
     @cached_property
     def realised(self) -> np.ndarray:
         """Compounded forward returns (p, n), NaN where they are not observed."""
-        return forward_returns(self.panel, self.positions, self.target)
+        return forward_returns(self.panel, self.positions, self.target, self._end)
+
+    @property
+    def _end(self) -> int:
+        """The row on which the last target ends: what comes after it is not known to any of them."""
+        return min(int(self.positions[-1]) + self.target.delay + self.target.horizon, len(self.panel) - 1)
 
     def cut(self, warmup: int, length: int) -> Iterator[Block]:
         """Cut consecutive blocks of at most `length` rows over all positions, each after `warmup` rows of context.
@@ -216,7 +221,7 @@ class Blocks:
         decision = np.zeros(stop - first, bool)
         decision[inside - first] = True
         realised = np.full((stop - first, self.panel.shape[1]), np.nan)
-        realised[inside - first] = forward_returns(self.panel, inside, self.target)
+        realised[inside - first] = forward_returns(self.panel, inside, self.target, self._end)
         return Block(
             x=torch.from_numpy(self.scaling.apply(self.panel, rows)),
             observed=torch.from_numpy(observed(self.panel, rows)),
@@ -268,20 +273,21 @@ def observed(panel: Panel, rows: np.ndarray | slice) -> np.ndarray:
     return panel.listed[rows] & np.isfinite(panel.returns[rows])
 
 
-def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig) -> np.ndarray:
+def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig, until: int | None = None) -> np.ndarray:
     """Compound returns over rows (t + delay, t + delay + horizon] for each row t: Π (1 + r) − 1.
 
     A firm that leaves the list for good inside keeps the return of the first row on which it is not listed, or, where
     that is not known, `target.missing_delisting_return`; from then on it is cash, and one that left within the delay
     was never bought. A return that is not known, an interruption of the listing, a window that ends after the panel,
-    and a firm not observed at t give NaN.
+    and a firm not observed at t give NaN. Whether a firm that is off the list has left for good is judged by the rows
+    up to `until`, by default the panel's last: targets to fit on must not know whether it comes back later.
 
     Returns
     -------
     (len(rows), n) fractions.
     """
     growth = np.ones((len(rows), panel.shape[1]))
-    known, last = observed(panel, rows), last_listed(panel)
+    known, last = observed(panel, rows), last_listed(panel, until)
     held = (rows + target.delay)[:, None] <= last
     for step in range(1, target.delay + target.horizon + 1):
         row = np.minimum(rows + step, len(panel) - 1)
@@ -295,10 +301,13 @@ def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig) -> np.
     return np.where(known, growth - 1, np.nan)
 
 
-def last_listed(panel: Panel) -> np.ndarray:
-    """Return each firm's last listed row (n,), -1 where there is none: the next is its delisting, no interruption."""
-    last = len(panel) - 1 - np.argmax(panel.listed[::-1], axis=0)
-    return np.where(panel.listed.any(axis=0), last, -1)
+def last_listed(panel: Panel, until: int | None = None) -> np.ndarray:
+    """Return each firm's last listed row (n,) up to one row, by default the panel's last, -1 where there is none.
+
+    The next is its delisting, no interruption, as far as is known then.
+    """
+    listed = panel.listed if until is None else panel.listed[: until + 1]
+    return np.where(listed.any(axis=0), len(listed) - 1 - np.argmax(listed[::-1], axis=0), -1)
 
 
 def count_missing_delisting_returns(panel: Panel) -> int:

@@ -252,7 +252,7 @@ def test_sizes_that_cannot_be_measured_are_refused(sizes, message):
         (["attention", "--firms", "0"], "firms must be at least 1, found 0"),
         (["attention", "--width", "64", "--heads", "3"], "width must be divisible by heads = 3, found 64"),
         (["attention", "--firms", "many"], "argument --firms: invalid int value: 'many'"),
-        (["attention", "--firm", "3"], "unrecognized arguments: --firm 3"),
+        (["attention", "--firm", "3"], "unknown key firm, did you mean firms?"),
         (["memory"], "what to measure must be attention, found 'memory'; see finattn bench --help"),
         ([], "what to measure must be attention, found ''; see finattn bench --help"),
     ],

@@ -55,6 +55,25 @@ def panels(draw) -> Panel:
     return Panel(dates, [f"F{i}" for i in range(firms)], returns, listed=listed)
 
 
+def test_targets_of_a_stretch_do_not_know_whether_a_firm_comes_back_after_their_last_window():
+    random = np.random.default_rng(0)
+    back = np.ones((40, 3), bool)
+    back[20:30, 0] = False
+    gone = back.copy()
+    gone[20:, 0] = False
+    returns, dates = random.normal(0, 0.1, (40, 3)), np.datetime64("2020-01-01") + np.arange(40)
+    returns[20:30, 0] = np.nan
+    panels = [Panel(dates, list("ABC"), returns, listed=listed) for listed in (back, gone)]
+    rows = np.arange(24)  # the last window ends on row 29
+    scaling = Scaling.fit(panels[0], rows)
+    one, other = (Blocks(panel, rows, scaling, TargetConfig(5)) for panel in panels)
+    np.testing.assert_array_equal(one.realised, other.realised)
+    assert np.isfinite(one.realised[19, 0])
+    for first, second in zip(one.cut(0, 7), other.cut(0, 7), strict=True):
+        assert first.target.equal(second.target) and first.target_observed.equal(second.target_observed)
+    assert np.isnan(Blocks(panels[0], np.arange(26), scaling, TargetConfig(5)).realised[19, 0])  # an interruption
+
+
 @few
 @given(panels(), st.integers(1, 8), st.integers(0, 1), st.sampled_from([0.0, -0.3, -1.0]))
 def test_targets_equal_a_walk_through_each_window(panel, horizon, delay, missing):

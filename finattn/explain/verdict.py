@@ -194,7 +194,8 @@ def _frozen(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
 
 
 def _ends(row: pd.Series, figure: str) -> str:
-    return f"{row[f'{figure}_lower']:+.3f} to {row[f'{figure}_upper']:+.3f}"
+    lower, upper = row[f"{figure}_lower"], row[f"{figure}_upper"]
+    return "not known on so few dates" if pd.isna(lower) else f"{lower:+.3f} to {upper:+.3f}"
 
 
 def _kind(part: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from finattn.plots.paper.style import canvas, line_of, marker_of, nth, plain, styled
+from finattn.plots.paper.style import canvas, line_of, log_ticks, marker_of, nth, plain, styled
 from finattn.plots.runs import _require
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _SIDES = (("firm", "firms", "lookback", "Firms"), ("time", "lookback", "firms", 
 
 @styled
 def attention_costs(table: pd.DataFrame) -> "Figure":
-    """Draw operations and seconds of a date on log-log axes: against firms, and against the lookback.
+    """Draw operations and milliseconds of a date on log-log axes: against firms, and against the lookback.
 
     Along time the most firms of the table are shown.
 
@@ -52,7 +52,7 @@ def attention_costs(table: pd.DataFrame) -> "Figure":
         grid[1, column].set_xlabel(words)
         grid[1, column].legend(loc="upper left", fontsize=9)
     grid[0, 0].set_ylabel("Operations a date (formula)")
-    grid[1, 0].set_ylabel("Seconds a date (measured)")
+    grid[1, 0].set_ylabel("Milliseconds a date (measured)")
     return figure
 
 
@@ -63,6 +63,8 @@ def _curves(axes: "Axes", part: pd.DataFrame, by: str, quantity: str) -> None:
         style = nth(names.index(str(kernel)) if kernel in names else len(names))
         words = plain(KERNELS.get(str(kernel), str(kernel)))
         marked: dict[str, Any] = {"marker": marker_of(style), "markersize": 5} if quantity == "seconds" else {}
-        axes.plot(known[by], known[quantity], label=words, **line_of(style), **marked)
+        axes.plot(
+            known[by], known[quantity] * (1000 if quantity == "seconds" else 1), label=words, **line_of(style), **marked
+        )
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    log_ticks(axes)

@@ -116,7 +116,7 @@ def audit_figures(tables: dict[str, pd.DataFrame], check: str, figure: str = "",
         axes.set_xlabel(textwrap.fill(said, 68 // len(found)))  # one under all would lie on the legend
     grid[0, 0].set_yticks(range(len(names)), [plain(name) for name in names])
     grid[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    legend_below(canvas_, grid[0, 0])
+    legend_below(canvas_, grid[0, 0], place="outside upper right")
     return canvas_
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -130,11 +130,11 @@ def log_ticks(axes: "Axes") -> None:
 
     axes.set_yscale("log")
     low, high = axes.get_ylim()
+    axes.yaxis.set_minor_formatter(NullFormatter())
     if high / low < 200:
         steps = (1, 1.25, 1.5, 2, 3, 5, 7) if high / low < 8 else (1, 2, 5)
         axes.yaxis.set_major_locator(LogLocator(subs=steps))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def log_sizes(axes: "Axes", sizes: Sequence[float]) -> None:
@@ -147,10 +147,15 @@ def log_sizes(axes: "Axes", sizes: Sequence[float]) -> None:
         axes.xaxis.set_minor_locator(NullLocator())
 
 
-def legend_below(figure: "Figure", axes: "Axes", columns: int = 4) -> None:
-    """Put one legend under the whole figure."""
+def legend_below(
+    figure: "Figure",
+    axes: "Axes",
+    columns: int = 4,
+    place: Literal["outside lower center", "outside upper right"] = "outside lower center",
+) -> None:
+    """Put one legend under the whole figure, or elsewhere outside of it."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, max(1, len(labels))))
+    figure.legend(handles, labels, loc=place, ncols=min(columns, max(1, len(labels))))
 
 
 def few(count: int, most: int = 12) -> np.ndarray:

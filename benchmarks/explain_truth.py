@@ -47,7 +47,7 @@ from finattn.data import Design, simulate
 from finattn.data.truth import Planted
 from finattn.errors import InputError
 from finattn.explain import LOOKED, Explanation, How, attention, gradients, join, network, sample_targets, score
-from finattn.explain.scene import Averaged
+from finattn.explain.scene import Averaged, scores
 from finattn.ladder.climbing import Once
 from finattn.look_up import LookUpConfig
 from finattn.metrics import mean_over_dates, rank_information_coefficient
@@ -208,11 +208,9 @@ def draw(seed: int, plan: Plan) -> dict[str, Any]:
     began = time.process_time()
     learnt = learn(seed, plan)
     test, oracle = learnt.test, learnt.truth.oracle[learnt.test.positions]
-    with torch.no_grad():
-        model = Averaged(learnt.fits).eval()
-        scores = torch.cat([model(block)[block.scored] for block in test.cut(model.warmup, 50)]).double().numpy()
+    found = scores(Averaged(learnt.fits).eval(), test)
     ranks = {name: mean_over_dates(rank_information_coefficient(one, test.realised))
-             for name, one in (("model", scores), ("oracle", oracle))}  # fmt: skip
+             for name, one in (("model", found), ("oracle", oracle))}  # fmt: skip
     return {
         "seed": seed, "average_precision": areas(explain(learnt, plan), learnt), "rank_ic": ranks,
         "oracle_r2": learnt.truth.r2, "processor_seconds": round(time.process_time() - began, 1),

@@ -312,9 +312,14 @@ def last_listed(panel: Panel, until: int | None = None) -> np.ndarray:
 
 def count_missing_delisting_returns(panel: Panel) -> int:
     """Count the firms that leave for good without a known delisting return."""
+    return int((~np.isfinite(panel.returns[delistings(panel)])).sum())
+
+
+def delistings(panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row and column of each firm's delisting, the first row after its last listed one."""
     last = last_listed(panel)
     leaving = np.flatnonzero((last >= 0) & (last < len(panel) - 1))
-    return int((~np.isfinite(panel.returns[last[leaving] + 1, leaving])).sum())
+    return last[leaving] + 1, leaving
 
 
 def standardise(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

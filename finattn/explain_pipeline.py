@@ -16,6 +16,7 @@ from finattn.errors import InputError
 from finattn.experiment import cut_fold, fit_folder, rungs
 from finattn.explain import LOOKED, Audit, Checks, Explanation, How, attention, gradients, join, network, uniform_twin
 from finattn.explain import audit as explain_audit
+from finattn.explain.scene import scores
 from finattn.panel import Panel
 from finattn.pipeline import Watch, load_fits, walk_forward_splits
 from finattn.splits import Fold
@@ -99,12 +100,12 @@ def explain(
     nets = run.networks(fold, model, blocks.scaling.width)
     target = (run.panel.dates[row], firm)
     parts = [_by(method, nets, blocks, target, how or How(), model) for method in methods]
-    scores = np.mean([_scores(net, blocks) for net in nets], axis=0)
-    own = float(scores[int(np.flatnonzero(run.panel.firms == firm)[0])])
+    given = np.mean([scores(net, blocks)[0] for net in nets], axis=0)
+    own = float(given[int(np.flatnonzero(run.panel.firms == firm)[0])])
     found = join(parts)
     forecast = {
         "date": str(run.panel.dates[row]), "firm": firm, "model": model, "score": own,
-        "place": int((scores > own).sum()) + 1, "firms": int(np.isfinite(scores).sum()),
+        "place": int((given > own).sum()) + 1, "firms": int(np.isfinite(given).sum()),
     }  # fmt: skip
     return Explanation(found.table, {"forecast": forecast, **found.made})
 
@@ -172,11 +173,3 @@ def _by(method: str, nets: Sequence[Any], blocks: Blocks, target: tuple[Any, str
     # A key that one seed lists and another has among its "others" counts as 0 there, so that kinds still add up.
     mean = (joined.table.groupby(keys, sort=False)["score"].sum() / len(nets)).reset_index()
     return Explanation(mean[list(joined.table.columns)], joined.made)
-
-
-def _scores(net: Any, blocks: Blocks) -> np.ndarray:
-    import torch
-
-    (block,) = blocks.cut(net.warmup, 1)
-    with torch.no_grad():
-        return net(block)[-1].double().numpy()

@@ -17,6 +17,7 @@ HERE = Path(__file__).parents[1] / "notebooks"
 SOURCES = sorted(HERE.glob("[0-9]_*.py"))
 NAMES = [path.stem for path in SOURCES]
 LARGEST = 600_000
+ABSOLUTE = re.compile(r"(?<![\w<:./)}])/(?:[\w.-]+/)+[\w.-]+")  # a path of the machine that executed it
 
 
 def cells(path: Path) -> list[tuple[str, str]]:
@@ -68,7 +69,10 @@ def test_the_committed_notebook_was_executed_whole_and_is_small(path: Path) -> N
     assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
     assert len(text) < LARGEST and "plotly" not in text
-    assert "/work/" not in text and sys.prefix not in text and "/root/" not in text
+    for output in outputs:
+        output.get("data", {}).pop("image/png", None)  # letters of a picture may look like anything
+    said = json.dumps(notebook)
+    assert sys.prefix not in text and not ABSOLUTE.search(said)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)

@@ -141,3 +141,11 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse."""
         raise InputError(message)
+
+
+def folder_parser(verb: str, about: str) -> OneLineParser:
+    """Return a parser whose first argument is the folder of a finished run."""
+    parser = OneLineParser(prog=f"finattn {verb}", description=about, add_help=False, allow_abbrev=False,
+                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, runs/NAME")
+    return parser

@@ -2,9 +2,8 @@
 
 import argparse
 import json
-from pathlib import Path
 
-from finattn.cli.arguments import OneLineParser, is_help
+from finattn.cli.arguments import folder_parser, is_help
 
 _AUDIT = """Say how far explanations of a run's model may be believed.
 
@@ -41,9 +40,7 @@ def audit(given: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="finattn audit", description=_AUDIT, add_help=False, allow_abbrev=False,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, runs/NAME")
+    parser = folder_parser("audit", _AUDIT)
     parser.add_argument("--model", help="a trained model of the run; by default the headline's")
     parser.add_argument("--fold", type=int, help="whose test window is audited; by default the last")
     default = ["attention", "saliency", "input_x_gradient", "integrated_gradients"]

@@ -3,9 +3,8 @@
 import argparse
 import json
 import re
-from pathlib import Path
 
-from finattn.cli.arguments import OneLineParser, is_help
+from finattn.cli.arguments import folder_parser, is_help
 
 _EXPLAIN = """Explain one forecast of a run: which of the firm's own days, which firms and which characteristics.
 
@@ -46,9 +45,7 @@ def explain(given: list[str]) -> int:
 
 
 def _explain_parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="finattn explain", description=_EXPLAIN, add_help=False, allow_abbrev=False,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, runs/NAME")
+    parser = folder_parser("explain", _EXPLAIN)
     parser.add_argument("--firm", required=True, help="identifier in the panel")
     parser.add_argument("--date", required=True, help="a day of the panel in the test windows, 2020-03-16")
     parser.add_argument("--model", help="a trained model of the run; by default the headline's")

@@ -2,9 +2,8 @@
 
 import argparse
 import json
-from pathlib import Path
 
-from finattn.cli.arguments import OneLineParser, is_help
+from finattn.cli.arguments import folder_parser, is_help
 
 _ABOUT = """Say whom each firm of a run asks, as of some dates, with an interval for every link.
 
@@ -51,9 +50,7 @@ def peers(given: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="finattn peers", description=_ABOUT, add_help=False, allow_abbrev=False,
-                           formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, runs/NAME")
+    parser = folder_parser("peers", _ABOUT)
     parser.add_argument("--format", nargs="+", default=["html", "parquet"], metavar="FORMAT", help=_FORMATS)
     parser.add_argument("--model", help="a trained model of the run that attends to firms; by default the headline's")
     parser.add_argument("--method", default="attention", help=_METHODS)

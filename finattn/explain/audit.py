@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
 
 from finattn.blocks import Blocks
 from finattn.config.require import require, require_types
@@ -18,12 +17,12 @@ from finattn.evaluation.inference import mean_inference, one_sided
 from finattn.explain.adversaries import adversaries
 from finattn.explain.agreement import agreement, stability_over_days, stability_over_seeds
 from finattn.explain.counterfactual import against_uniform, between_seeds, replaced
-from finattn.explain.explanation import Explanation, join
+from finattn.explain.explanation import Explanation, join, plain
 from finattn.explain.faithfulness import Curves, Removal, deletion, infidelity, insertion, sample_targets
-from finattn.explain.gates import KINDS
+from finattn.explain.gates import kinds
 from finattn.explain.gradients import METHODS, How
 from finattn.explain.randomisation import explainers, randomisation, sensitivity
-from finattn.explain.scene import Averaged, Target, network
+from finattn.explain.scene import Averaged, Target, network, scores
 from finattn.explain.verdict import Verdict, judge
 from finattn.explain.weights import LOOKED, attention
 from finattn.metrics import rank_information_coefficient
@@ -193,21 +192,21 @@ def audit(
     fits = [network(one) for one in (models if isinstance(models, Sequence) else [models])]
     if not fits:
         raise InputError("models must be at least one, found none")
-    subject = _Subject(fits, blocks, checks, name)
+    subject = _Subject(fits, blocks, checks)
     details = {}
     for check, table in _details(subject, training, [network(one) for one in uniform]):
         details[check] = table
         on_check(check)
     table = pd.concat([_listed(check, details[check]) for check in _FIGURES if check in details], ignore_index=True)
-    found = {"model": name, "fits": len(fits), **_plain(asdict(checks))}
+    found = {"model": name, "fits": len(fits), **plain(asdict(checks))}
     return Audit(table, judge(table, details), details, found)
 
 
 class _Subject:
     """What is audited: fits, the mean of their scores, and the forecasts that are explained."""
 
-    def __init__(self, fits: list[Any], blocks: Blocks, checks: Checks, name: str) -> None:
-        self.fits, self.blocks, self.checks, self.name = fits, blocks, checks, name
+    def __init__(self, fits: list[Any], blocks: Blocks, checks: Checks) -> None:
+        self.fits, self.blocks, self.checks = fits, blocks, checks
         self.mean = fits[0] if len(fits) == 1 else Averaged(fits).eval()
         self.targets = sample_targets(blocks, checks.dates, checks.firms, checks.seed)
         shaken = min(checks.shaken, checks.dates), min(_FEW, checks.firms)
@@ -257,9 +256,7 @@ def _details(subject: _Subject, training: Blocks | None, uniform: list[Any]) -> 
 
 def skill(model: Any, blocks: Blocks) -> pd.DataFrame:
     """Return the rank IC of a network's scores at all positions, with its errors and its one-sided p-value."""
-    with torch.no_grad():
-        scores = torch.cat([model(block)[block.scored] for block in blocks.cut(model.warmup, 250)])
-    known = rank_information_coefficient(scores.double().numpy(), blocks.realised)
+    known = rank_information_coefficient(scores(model, blocks), blocks.realised)
     found = mean_inference(known, label_overlap(blocks.positions, blocks.target.horizon))
     row = {"rank_ic": found.estimate, "lower": found.bootstrap_lower, "upper": found.bootstrap_upper, "chance": 0.0,
            "standard_error": found.standard_error, "p_one_sided": one_sided(found), "dates": found.dates}  # fmt: skip
@@ -286,7 +283,7 @@ def _by_kind(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the curves and their areas for each kind of key that can be taken away."""
     curves, areas = [], []
-    for kind in [one for one in KINDS if (explanation.table["kind"] == one).any()]:
+    for kind in kinds(explanation):
         curve, area = removed(subject.mean, subject.blocks, explanation, kind, subject.checks.removal)
         curves.append(curve.assign(kind=kind))
         areas.append(area.assign(kind=kind, chance=0.0))
@@ -337,12 +334,3 @@ def _listed(check: str, found: pd.DataFrame) -> pd.DataFrame:
         columns |= {name: found[name] if name in found else "" for name in ("method", "kind")}
         parts.append(pd.DataFrame({"check": check, "figure": value, **columns})[list(COLUMNS)])
     return pd.concat(parts, ignore_index=True)
-
-
-def _plain(settings: Any) -> Any:
-    """Return settings as JSON holds them."""
-    if isinstance(settings, Mapping):
-        return {name: _plain(value) for name, value in settings.items()}
-    if isinstance(settings, tuple | list):
-        return [_plain(value) for value in settings]
-    return settings if isinstance(settings, int | float | str | None) else str(settings)

@@ -23,6 +23,7 @@ from finattn.config.require import require
 from finattn.errors import InputError
 from finattn.evaluation.inference import mean_inference, one_sided
 from finattn.explain.apart import compare, require_fits, summary
+from finattn.explain.scene import scores
 from finattn.explain.steered import Steered, even, generator, permuted
 from finattn.look_up import LookUp
 from finattn.metrics import rank_information_coefficient
@@ -243,6 +244,4 @@ def _predicted(fit: Any, blocks: Blocks) -> NDArray[np.float64]:
     """Return the scores (p, n) of a forecaster or a network."""
     if hasattr(fit, "predict"):
         return np.asarray(fit.predict(blocks), np.float64)
-    with torch.no_grad():
-        parts = [fit(block)[block.scored] for block in blocks.cut(fit.warmup, 250)]
-    return torch.cat(parts).double().numpy()
+    return scores(fit, blocks)

@@ -87,6 +87,15 @@ class Explanation:
             ) from None
 
 
+def plain(settings: Any) -> Any:
+    """Return settings as JSON holds them: what is no number, text, mapping or list as text."""
+    if isinstance(settings, Mapping):
+        return {name: plain(value) for name, value in settings.items()}
+    if isinstance(settings, tuple | list):
+        return [plain(value) for value in settings]
+    return settings if isinstance(settings, int | float | str | None) else str(settings)
+
+
 def join(parts: Iterable[Explanation]) -> Explanation:
     """Put explanations under each other; of a method's errors of completeness the largest stays.
 

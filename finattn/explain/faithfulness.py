@@ -17,7 +17,7 @@ from finattn.errors import InputError
 from finattn.evaluation.comparisons import Interval, bootstrap_mean
 from finattn.explain.agreement import over_dates
 from finattn.explain.explanation import Explanation
-from finattn.explain.gates import KINDS, Gates, forecasts
+from finattn.explain.gates import KINDS, Gates, forecasts, kinds
 from finattn.explain.scene import Explained, Target
 from finattn.metrics import constant, rank_information_coefficient
 from finattn.splits import label_overlap
@@ -269,11 +269,11 @@ def infidelity(
     require("samples", samples, samples >= 2, "at least 2")
     require("seed", seed, seed >= 0, "at least 0")
     require("probability", probability, 0 < probability < 1, "between 0 and 1")
-    kinds = [kind for kind in KINDS if (explanation.table["kind"] == kind).any()]
-    if not kinds:
+    here = kinds(explanation)
+    if not here:
         raise InputError(f"an explanation must have a kind of {', '.join(KINDS)}, found none")
     rows = []
-    for kind in kinds:
+    for kind in here:
         for scene, some in forecasts(model, blocks, explanation, kind, baseline):
             for one in some:
                 random = np.random.default_rng([seed, scene.row, one.column])

@@ -46,14 +46,18 @@ class Gates(NamedTuple):
         return torch.cat(found).double().numpy()
 
 
+def kinds(explanation: Explanation) -> list[str]:
+    """Return the explanation's kinds of key that can be taken away."""
+    return [kind for kind in KINDS if (explanation.table["kind"] == kind).any()]
+
+
 def forecasts(
     model: Explained, blocks: Blocks, explanation: Explanation, kind: str, baseline: Any = "median"
 ) -> Iterator[tuple[Scene, list[Gates]]]:
     """Yield the forecasts of an explanation date by date; InputError where a method explains but some of them."""
     table = explanation.table[explanation.table["kind"] == kind]
     if kind not in KINDS or not len(table):
-        here = [one for one in KINDS if (explanation.table["kind"] == one).any()]
-        raise InputError(f"kind must be one of the explanation's {', '.join(here)}, found {kind!r}")
+        raise InputError(f"kind must be one of the explanation's {', '.join(kinds(explanation))}, found {kind!r}")
     if table["model"].nunique() > 1:
         raise InputError(f"an explanation must be of one model, found {', '.join(table['model'].unique())}")
     methods = tuple(table["method"].unique())

@@ -17,7 +17,7 @@ from torch import Tensor
 from finattn.blocks import Blocks
 from finattn.config.require import require, require_types
 from finattn.errors import InputError
-from finattn.explain.explanation import COLUMNS, OTHERS, TOP, Explanation
+from finattn.explain.explanation import COLUMNS, OTHERS, TOP, Explanation, plain
 from finattn.explain.removal import Sums, ablation, occlusion, shapley
 from finattn.explain.scene import Explained, Target, View, scenes, view
 
@@ -146,17 +146,10 @@ def gradients(
             tables.append(_tidy(part, found).assign(date=pd.Timestamp(blocks.panel.dates[scene.row]).as_unit("ms")))
             misses += _misses(part, found) if method in COMPLETE else []
     table = pd.concat(tables, ignore_index=True).assign(model=name, method=method)
-    made = {key: _plain(getattr(how, key)) for key in uses}
+    made = {key: plain(getattr(how, key)) for key in uses}
     if misses:
         made["completeness_error"] = max(misses)
     return Explanation(table[list(COLUMNS)], {method: made})
-
-
-def _plain(setting: Any) -> Any:
-    """Return a setting as JSON holds it."""
-    if isinstance(setting, tuple):
-        return list(setting)
-    return setting if isinstance(setting, int | float) else str(setting)
 
 
 def _parts(view: View) -> list[View]:

@@ -15,6 +15,7 @@ from finattn.panel import Panel
 Target = tuple[Any, str]
 """A forecast to explain: its date and the firm's identifier."""
 BASELINES = ("median", "absent")
+_ROWS = 250  # of a panel that are scored at once
 
 
 class Explained(Protocol):
@@ -85,6 +86,13 @@ def network(forecaster: Any) -> Any:
         found = type(forecaster).__name__
         raise InputError(f"only a fitted network can be explained, found {found} without one")
     return model.eval() if base is None else Corrected(model, network(base), forecaster.base_weight).eval()
+
+
+def scores(model: Explained, blocks: Blocks) -> np.ndarray:
+    """Return a network's scores (p, n) at all positions, NaN where there is no forecast."""
+    with torch.no_grad():
+        parts = [model(block)[block.scored] for block in blocks.cut(model.warmup, _ROWS)]
+    return torch.cat(parts).double().numpy()
 
 
 class Scene(NamedTuple):

@@ -13,12 +13,12 @@ from finattn.attention.layers import Mask
 from finattn.blocks import Block, cut
 from finattn.errors import InputError
 from finattn.explain.scene import Corrected
+from finattn.explain.weights import KINDS
 from finattn.look_up import LookUp
 from finattn.models import PanelTransformer
 
 ALL = "all"
 CELLS = 2**22  # weights held at once
-KINDS = {"lag": ("time",), "peer": ("firm", "industry", "neighbours"), "reference": ("reference",)}
 Change = Callable[[Tensor, Tensor], Tensor]
 """From weights [b h q k], and bool of one shape with them for the keys that the mask allows, to other weights."""
 

@@ -17,8 +17,9 @@ from finattn.look_up import LookUp
 from finattn.models import PanelTransformer
 
 CELLS = 2**25  # weights held at once
-_KINDS = {"lag": ("time",), "peer": ("firm", "industry", "neighbours"), "reference": ("reference",)}
-_KIND = {axis: kind for kind, axes in _KINDS.items() for axis in axes}
+KINDS = {"lag": ("time",), "peer": ("firm", "industry", "neighbours"), "reference": ("reference",)}
+"""Along which axes a layer attends to which kind of key."""
+_KIND = {axis: kind for kind, axes in KINDS.items() for axis in axes}
 
 
 def attention(
@@ -79,7 +80,7 @@ def attention(
         for kind, weights in LOOKED[method](model, forecasts):
             found.setdefault(kind, []).append(weights)
     first = (OTHERS,) if method == "rollout" else ()
-    tables = [_tidy(forecasts, kind, _mean(found[kind]), first) for kind in _KINDS if kind in found]
+    tables = [_tidy(forecasts, kind, _mean(found[kind]), first) for kind in KINDS if kind in found]
     table = pd.concat(tables, ignore_index=True).assign(model=name, method=method)
     return Explanation(table[list(COLUMNS)], {method: {"models": len(models)}})
 

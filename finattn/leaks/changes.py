@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from finattn.blocks import last_listed
+from finattn.blocks import delistings
 from finattn.checks import LEVELS
 from finattn.data.columns import check_columns, read_stamps
 from finattn.panel import Panel
@@ -229,7 +229,5 @@ def unlisted(panel: Panel) -> Cells:
     [False, False, True]
     """
     off = ~panel.listed
-    last = last_listed(panel)
-    leaving = np.flatnonzero((last >= 0) & (last < len(panel) - 1))
-    off[last[leaving] + 1, leaving] = False
+    off[delistings(panel)] = False
     return off

@@ -12,7 +12,7 @@ from rich.text import Text
 from finattn.data.cautions import count
 from finattn.evaluation.assessment import Assessment
 from finattn.looks import label
-from finattn.report.description import as_rich, terminal
+from finattn.report.description import print_table, terminal
 from finattn.report.sentences import LEVEL, MISSING, number, p_text, plus_minus
 from finattn.report.tables import Table
 
@@ -30,9 +30,7 @@ def show(found: Assessment, record: Mapping[str, Any], console: Console | None =
     console.print(Text(_terms(record)), soft_wrap=True)
     for table in (performance(found.restrictions), exposures(found), industries(found)):
         if table.rows:
-            console.print(Text(f"\n{table.caption}", style="bold"))
-            console.print(as_rich(table))
-            console.print(Text(table.note), soft_wrap=True)
+            print_table(console, table)
     console.print()
     for note in record["notes"]:
         console.print(Text(f"! {note}"), soft_wrap=True)

@@ -47,6 +47,13 @@ def show(found: Description, name: str, console: Console | None = None) -> None:
             console.print(Text(table.note), soft_wrap=True)
 
 
+def print_table(console: Console, table: Table) -> None:
+    """Print a table below its caption, with its note."""
+    console.print(Text(f"\n{table.caption}", style="bold"))
+    console.print(as_rich(table))
+    console.print(Text(table.note), soft_wrap=True)
+
+
 def terminal() -> Console:
     """Return the terminal that is printed on, or 120 columns where it is none."""
     return Console(width=None if sys.stdout.isatty() else 120)

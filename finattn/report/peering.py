@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from rich.console import Console
-from rich.text import Text
 
 from finattn.networks import PeerNetwork
 from finattn.report import explorer
-from finattn.report.description import as_rich, terminal
+from finattn.report.description import print_table, terminal
 from finattn.report.sentences import MISSING, number, p_text, plus_minus
 from finattn.report.tables import Table
 
@@ -47,9 +46,7 @@ def show(found: Mapping[str, pd.DataFrame], console: Console | None = None) -> N
     """Print them."""
     console = console or terminal()
     for table in tables(found):
-        console.print(Text(f"\n{table.caption}", style="bold"))
-        console.print(as_rich(table))
-        console.print(Text(table.note), soft_wrap=True)
+        print_table(console, table)
 
 
 def as_dict(found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:

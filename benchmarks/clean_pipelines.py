@@ -49,9 +49,10 @@ def as_wide_frame(panel: Panel) -> pd.DataFrame:
 def refitted(panel: Panel) -> np.ndarray:
     """Fit anew every 20 rows, on all rows whose labels have ended."""
     there = observed(panel, slice(None))
-    x, y = np.stack([by_date(c, there) for c in columns_of(panel)], axis=2), labels_of(panel)
+    x = np.stack([by_date(c, there) for c in columns_of(panel)], axis=2)
     parts = [
-        tested(panel, x @ slopes(x, y, first - HORIZON, 10.0))[first : first + 20] for first in range(FIRST, len(x), 20)
+        tested(panel, x @ slopes(panel, x, first - HORIZON, 10.0))[first : first + 20]
+        for first in range(FIRST, len(x), 20)
     ]
     return np.concatenate([np.full((FIRST, panel.shape[1]), np.nan), *parts])
 

@@ -91,17 +91,20 @@ def by_date(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.where(known, centred, 0.0) / np.where(spread > 1e-12, spread, 1.0)
 
 
-def labels_of(panel: Panel) -> np.ndarray:
-    """Forward returns in excess of their date's mean, in units of 0.05; NaN where they are not known."""
-    label = forward_returns(panel, np.arange(len(panel)), TARGET)
+def labels_of(panel: Panel, last: int | None = None) -> np.ndarray:
+    """Forward returns in excess of their date's mean, in units of 0.05; NaN where they are not known.
+
+    Those of rows up to `last` are labels to fit on: they do not know who comes back after the last has ended.
+    """
+    label = forward_returns(panel, np.arange(len(panel)), TARGET, None if last is None else last + HORIZON)
     known = ~np.isnan(label)
     mean = np.where(known, label, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     return (label - mean) / 0.05
 
 
-def slopes(x: np.ndarray, y: np.ndarray, last: int, strength: float) -> np.ndarray:
+def slopes(panel: Panel, x: np.ndarray, last: int, strength: float) -> np.ndarray:
     """Fit a ridge regression on rows from `START` to `last`."""
-    rows = slice(START, last + 1)
+    rows, y = slice(START, last + 1), labels_of(panel, last)
     known = ~np.isnan(y[rows])
     a, b = x[rows][known], y[rows][known]
     return np.linalg.solve(a.T @ a + strength * np.eye(a.shape[1]), a.T @ b)
@@ -117,7 +120,7 @@ def forecast(panel: Panel, columns: list[np.ndarray], last: int = FIRST - HORIZO
     """Fit on rows whose labels end by `FIRST`, and forecast from there on: the honest pipeline's second half."""
     there = observed(panel, slice(None))
     x = np.stack([by_date(c, there) if scaled else np.nan_to_num(c) for c in columns], axis=2)
-    return tested(panel, x @ slopes(x, labels_of(panel), last, 10.0))
+    return tested(panel, x @ slopes(panel, x, last, 10.0))
 
 
 def honest(panel: Panel) -> np.ndarray:
@@ -191,12 +194,12 @@ def tuned_on_test(panel: Panel) -> np.ndarray:
 def penalised(panel: Panel, strength: float, last: int = FIRST - HORIZON) -> np.ndarray:
     """Score by a ridge regression: a light penalty trusts what fitted, a heavy one weighs all alike."""
     x = np.stack([by_date(c, observed(panel, slice(None))) for c in columns_of(panel)], axis=2)
-    return x @ slopes(x, labels_of(panel), last, strength)
+    return x @ slopes(panel, x, last, strength)
 
 
 def best(panel: Panel, scores: list[np.ndarray], rows: slice) -> np.ndarray:
     """Return the score with the highest rank IC on some rows."""
-    label = labels_of(panel)[rows]
+    label = labels_of(panel, None if rows.stop is None else rows.stop - 1)[rows]
     return scores[int(np.argmax([mean_over_dates(rank_information_coefficient(s[rows], label)) for s in scores]))]
 
 
@@ -218,6 +221,15 @@ def ranked_over_time(panel: Panel) -> np.ndarray:
 
 def not_purged(panel: Panel) -> np.ndarray:
     return forecast(panel, columns_of(panel), last=FIRST - 1)
+
+
+def comebacks_known(panel: Panel) -> np.ndarray:
+    """Fit on labels that know, from what comes after, whether a firm that is off the list has left for good."""
+    there, rows = observed(panel, slice(None)), slice(START, FIRST - HORIZON + 1)
+    x, y = np.stack([by_date(c, there) for c in columns_of(panel)], axis=2), labels_of(panel)
+    known = ~np.isnan(y[rows])
+    a, b = x[rows][known], y[rows][known]
+    return tested(panel, x @ np.linalg.solve(a.T @ a + 10 * np.eye(a.shape[1]), a.T @ b))
 
 
 def calibrated_on_all_dates(panel: Panel) -> np.ndarray:
@@ -304,6 +316,7 @@ PLANTED = {
     "early stopping on test dates": Leak(stopped_on_test, group="returns"),
     "ranks over time, not across firms": Leak(ranked_over_time, group="feature quality"),
     "labels that reach into the test": Leak(not_purged, group="returns"),
+    "labels that know who will come back": Leak(comebacks_known, group="listings"),
     "calibration on all dates": Leak(calibrated_on_all_dates, group="returns"),
     "industries as they are today": Leak(codes_of_today, group="industry codes"),
     "features weighed over all dates": Leak(chosen_over_all_dates, group="returns"),

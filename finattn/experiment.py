@@ -22,7 +22,7 @@ from finattn.baselines import (
     SICKernel,
     Zero,
 )
-from finattn.blocks import Blocks, Reference, Scaling
+from finattn.blocks import Blocks, Reference, Scaling, forward_returns
 from finattn.config import RunConfig, TargetConfig
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
@@ -359,6 +359,7 @@ def fit_folder(folder: Path, fold: int, model: str, seed: int) -> Path:
 
 def _table(test: Blocks, model: str, fold: int, seed: int, score: np.ndarray, prediction: np.ndarray) -> pd.DataFrame:
     rows, columns = np.nonzero(test.observed)
+    realised = forward_returns(test.panel, test.positions, test.target)  # it may know who comes back: nothing is fitted
     return pd.DataFrame(
         {
             "date": test.dates[rows].astype("datetime64[ms]"),
@@ -368,7 +369,7 @@ def _table(test: Blocks, model: str, fold: int, seed: int, score: np.ndarray, pr
             "seed": np.int32(seed),
             "score": score[rows, columns],
             "prediction": prediction[rows, columns],
-            "realised": test.realised[rows, columns],
+            "realised": realised[rows, columns],
         }
     )
 

@@ -94,6 +94,16 @@ def test_realised_is_the_forward_return_and_score_is_what_was_predicted(panel, s
             np.testing.assert_allclose(line.realised, growth - 1)
 
 
+def test_a_firm_that_is_interrupted_at_the_end_of_a_fold_has_no_realised_return(panel, splits):
+    last = next(splits.split(panel.dates)).test[-1]
+    firm = int(np.argmax(panel.listed[last : last + 8].all(axis=0)))
+    listed = panel.listed.copy()
+    listed[last + 1 : last + 6, firm] = False  # it comes back after the fold's last label
+    table = frame(walk_forward(panel.replace(listed=listed), {"zero": Zero()}, splits, TARGET))
+    at_end = table["date"].to_numpy().astype("datetime64[D]") == panel.dates[last]
+    assert table[at_end & (table["firm"] == panel.firms[firm])]["realised"].isna().tolist() == [True]
+
+
 def test_forecasters_by_name_are_fitted_anew_in_each_fold(panel, splits):
     mine = Momentum()
     walk_forward(panel, {"momentum": mine}, splits, TARGET)

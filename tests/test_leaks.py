@@ -19,7 +19,6 @@ from benchmarks.planted_leaks import (  # noqa: E402
     columns_of,
     forecast,
     honest,
-    labels_of,
     raw_panel,
     raw_reports,
     rows_repeated_with_labels,
@@ -170,7 +169,7 @@ def test_what_the_pipeline_raises_on_the_panel_as_it_is_is_raised(raw):
 def in_sample(panel):
     """Fit once, and forecast the rows that were fitted on too."""
     x = np.nan_to_num(np.stack(columns_of(panel), axis=2))
-    return np.where(observed(panel, slice(None)), x @ slopes(x, labels_of(panel), FIRST - HORIZON, 10.0), np.nan)
+    return np.where(observed(panel, slice(None)), x @ slopes(panel, x, FIRST - HORIZON, 10.0), np.nan)
 
 
 def test_forecasts_of_fitted_dates_pass_where_it_is_said_until_when_labels_go(raw):
@@ -275,10 +274,18 @@ def test_another_future_leaves_the_past_and_the_shapes(raw, reports, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_firm_that_has_left_stays_away(raw, kind):
-    row = 221  # the last but one of firm 2, long after firm 3
+def test_a_firm_that_has_left_may_come_back_where_firms_are_exchanged(raw, kind):
+    row = 221  # long after firms 2 and 3
     changed = change(Given(raw), row, kind, np.random.default_rng(0)).panel
-    assert not changed.listed[row:, 2:4].any()
+    assert changed.listed[row + 1 :, 2:4].any() == (kind == "firms exchanged")
+
+
+def test_a_firm_that_was_to_come_back_may_stay_away(raw):
+    listed = raw.listed.copy()
+    listed[195:210, 5:24] = False
+    changed = change(Given(raw.replace(listed=listed)), 200, "delistings", np.random.default_rng(0)).panel
+    away = ~changed.listed[201:, 5:24].any(axis=0)
+    assert 5 <= away.sum() <= 14
 
 
 def test_delistings_take_half_of_the_firms_and_leave_the_return_of_the_day(raw):
@@ -300,7 +307,7 @@ def test_reversed_returns_keep_each_dates_mean(raw):
 def test_exchanged_firms_have_each_others_future(raw):
     changed = change(Given(raw), 200, "firms exchanged", np.random.default_rng(0)).panel
     np.testing.assert_array_equal(np.sort(changed.price[210]), np.sort(raw.price[210]))
-    here = raw.listed[200]
+    here = changed.listed[210]
     assert (changed.price[210, here] != raw.price[210, here]).all()
     np.testing.assert_array_equal(changed.industry[:201], raw.industry[:201])
     owner = [np.flatnonzero(raw.price[210] == price)[0] for price in changed.price[210, here]]

@@ -73,8 +73,7 @@ def look_ahead(
 
     It tests what the pipeline makes of the panel. Whether the panel's own features were known at their dates no run
     can tell: ask `screen`. A choice among few candidates (a penalty, an epoch) that is made on later dates shows only
-    where another future makes another choice: more `dates` make that more likely. And whether a firm that is off the
-    list comes back is not changed.
+    where another future makes another choice: more `dates` make that more likely.
 
     Parameters
     ----------

@@ -74,8 +74,6 @@ def change(given: Given, row: int, kind: str, random: np.random.Generator) -> Gi
     Returns
     -------
     The panel, whose rows up to `row` are the same, and the reports, whose rows available by then are the same.
-    A firm that is off the list on `row` keeps its listings: whether one that leaves comes back is taken as known when
-    it leaves, as finattn's own targets take it.
     """
     after = np.zeros(given.panel.shape, bool)
     after[row + 1 :] = True
@@ -141,9 +139,9 @@ def _without(panel: Panel, gone: dict[str, Cells]) -> Panel:
 
 
 def _delisted(panel: Panel, after: Cells, random: np.random.Generator) -> Panel:
-    """Let half of the firms leave; the first row after the list still has their return, as delistings do."""
+    """Let half of the firms leave, or not come back; those listed still have their return on the row after."""
     row = _last(after)
-    here = np.flatnonzero(panel.listed[row])
+    here = np.flatnonzero(panel.listed[row:].any(axis=0))
     leaving = random.permutation(here)[: (len(here) + 1) // 2]
     gone = np.zeros(after.shape, bool)
     gone[row + 1 :, leaving] = True
@@ -153,10 +151,10 @@ def _delisted(panel: Panel, after: Cells, random: np.random.Generator) -> Panel:
 
 
 def _exchanged(panel: Panel, after: Cells, random: np.random.Generator) -> Panel:
-    """Give the listed firms each other's future, listings and codes included."""
-    row = _last(after)
-    here, order = random.permutation(np.flatnonzero(panel.listed[row])), np.arange(panel.shape[1])
-    order[here] = np.roll(here, 1)
+    """Give firms each other's future, listings and codes included: one that left may come back."""
+    row, firms = _last(after), random.permutation(panel.shape[1])
+    order = np.empty_like(firms)
+    order[firms] = np.roll(firms, 1)
     fields = {}
     for name in ("returns", "listed", "industry", "features", *_levels(panel)):
         fields[name] = getattr(panel, name).copy()

@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as lightning
 import torch
 from scipy import stats
 from threadpoolctl import threadpool_limits
@@ -85,38 +84,17 @@ class Plan:
     dates: int = 6
     firms: int = 10
     few: int = 2
-    starts: int = 4
-    kept: int = 1
+    fits: int = 1
     how: How = How(steps=8, samples=5)
     look_up: LookUpConfig = LookUpConfig(heads=1, windows=(1,), slope=0.3)
-    peers: TrainingConfig = replace(LOOK_UP_TRAINING, learning_rate=2e-2, weight_decay=0.03, epochs=7, minimum_epochs=6)
+    peers: TrainingConfig = replace(
+        LOOK_UP_TRAINING, learning_rate=2e-2, weight_decay=0.03, epochs=7, minimum_epochs=6, schedule="cosine", starts=4
+    )
     days: ModelConfig = ModelConfig(heads=4, lookback=30, norm="none", feed_forward=0, dropout=0.0)
     lags: TrainingConfig = TrainingConfig(block=20, learning_rate=1e-2, epochs=7)
 
 
 # -- what is learnt -------------------------------------------------------------------------------------------------
-
-
-class Falling(lightning.Callback):
-    """Lets the learning rate fall to zero along half a cosine."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Set the rate of the step to come."""
-        done = trainer.global_step / trainer.estimated_stepping_batches
-        for group in trainer.optimizers[0].param_groups:
-            group["lr"] = self.rate * (1 + math.cos(math.pi * done)) / 2
-
-
-class LookUps(LookUpForecaster):
-    """A look-up whose learning rate falls."""
-
-    def _trainer(self) -> lightning.Trainer:
-        trainer = super()._trainer()
-        trainer.callbacks.append(Falling(self.training.learning_rate))  # type: ignore[attr-defined]
-        return trainer
 
 
 class Shuffled(Blocks):
@@ -154,10 +132,9 @@ def cut(panel: Panel, plan: Plan, kind: type[Blocks] = Blocks) -> tuple[Blocks, 
     return kind(panel, train, scaling, target), kind(panel, valid, scaling, target), test
 
 
-def look_ups(train: Blocks, valid: Blocks, plan: Plan) -> list[LookUps]:
-    """Fit look-ups from several starts and keep the best by validation rank IC: now and then a start finds nothing."""
-    fitted = [LookUps(plan.look_up, plan.peers, seed).fit(train, valid) for seed in range(plan.starts)]
-    return sorted(fitted, key=lambda one: -one.chosen["valid_rank_ic"])[: plan.kept]
+def look_ups(train: Blocks, valid: Blocks, plan: Plan) -> list[LookUpForecaster]:
+    """Fit look-ups that differ by their seed."""
+    return [LookUpForecaster(plan.look_up, plan.peers, seed).fit(train, valid) for seed in range(plan.fits)]
 
 
 def learn(seed: int, plan: Plan) -> Learnt:
@@ -175,8 +152,8 @@ def one_peer(seed: int = 0, shuffled: bool = False, starts: int = 4) -> Learnt:
     The oracle's R² is 30%: with one peer among sixty firms the model should find it, and so should each method.
     """
     panel, truth = simulate(60, 1200, r2=0.3, seed=seed, design=Design(shares={"peers": 1.0}, peers=1))
-    plan = Plan(first=0, train=900, valid=1050, starts=starts)
-    plan = replace(plan, peers=replace(plan.peers, epochs=6, minimum_epochs=5))
+    plan = Plan(first=0, train=900, valid=1050)
+    plan = replace(plan, peers=replace(plan.peers, epochs=6, minimum_epochs=5, starts=starts))
     train, valid, test = cut(panel, plan, Shuffled if shuffled else Blocks)
     return Learnt([network(one) for one in look_ups(train, valid, plan)], train, test, truth)
 

@@ -33,9 +33,8 @@ explorer_load_seconds, explorer_click_ms : see benchmarks.explorer.
 import argparse
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,10 @@ FIRMS, DAYS, R2, DESIGN = 200, 2000, 0.02, Design(shares={"peers": 1.0})
 TRAIN, VALID, AS_OF = np.arange(1880), np.arange(1881, 1901), np.arange(1910, 2000, 10)
 SEEDS, LOOK_UP, CUT = 3, LookUpConfig(heads=1), 1.5
 FIRST = 11  # panel: others were for trials
-TRAINING = replace(LOOK_UP_TRAINING, learning_rate=5e-3, weight_decay=0.1, block=20, epochs=13, minimum_epochs=13)
+TRAINING = replace(
+    LOOK_UP_TRAINING, learning_rate=5e-3, weight_decay=0.1, block=20, epochs=13, minimum_epochs=13, cut=CUT,
+    without_factors=True,
+)  # fmt: skip
 
 SMALL_FIRMS, SMALL_TRAIN, SMALL_R2 = 30, 320, 0.15
 SMALL = Design(shares={"peers": 1.0}, peers=4, industries=3, linear_features=1, noise_features=1, factor_share=0.0,
@@ -83,32 +85,6 @@ KINDS = {"all": SMALL_FIRMS - 1, "heaviest_10": 10, "heaviest_4": SMALL.peers}
 # -- planted peers ------------------------------------------------------------
 
 
-class Cleaned(Blocks):
-    """Training blocks with targets less the firm's loadings on the panel's factors, cut at `CUT` deviations of a date.
-
-    Common factors and fat tails are noise to a look-up, and both can be seen without the truth.
-    """
-
-    @cached_property
-    def cleaned(self) -> torch.Tensor:
-        """Cleaned targets [p n] of horizon 1, 0 where there is none; loadings are by least squares on the positions."""
-        factors, returns = self.panel.factors[self.positions + 1], np.nan_to_num(self.realised)
-        known = ~np.isnan(self.realised)
-        square = np.einsum("pk,pn,pl->nkl", factors, known, factors)
-        loadings = np.linalg.pinv(square) @ np.einsum("pk,pn->nk", factors, returns)[..., None]
-        rest = np.where(known, self.realised - factors @ loadings[..., 0].T, np.nan)
-        mean, deviation = np.nanmean(rest, axis=1, keepdims=True), np.nanstd(rest, axis=1, keepdims=True)
-        return torch.from_numpy(np.nan_to_num(np.clip((rest - mean) / deviation, -CUT, CUT)).astype(np.float32))
-
-    def cut(self, warmup: int, length: int) -> Iterator[Block]:
-        """Cut blocks as `Blocks` does."""
-        start = 0
-        for block in super().cut(warmup, length):
-            rows = block.scored
-            yield block._replace(target=block.target.index_copy(0, rows, self.cleaned[start : start + len(rows)]))
-            start += len(rows)
-
-
 def fitted(panel: Panel, folder: Path, seeds: Sequence[int]) -> tuple[list[LookUpForecaster], Blocks]:
     """Return fits, kept in a folder, and what they see; one that found nothing while others did is left out.
 
@@ -116,7 +92,7 @@ def fitted(panel: Panel, folder: Path, seeds: Sequence[int]) -> tuple[list[LookU
     then below half of the best one's.
     """
     scaling = Scaling.fit(panel, TRAIN)
-    train, valid = Cleaned(panel, TRAIN, scaling, TargetConfig(1)), Blocks(panel, VALID, scaling, TargetConfig(1))
+    train, valid = (Blocks(panel, rows, scaling, TargetConfig(1)) for rows in (TRAIN, VALID))
     fits, worth = [], []
     for seed in seeds:
         forecaster, place = LookUpForecaster(LOOK_UP, TRAINING, seed), folder / f"fit-{seed}"

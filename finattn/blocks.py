@@ -301,6 +301,41 @@ def forward_returns(panel: Panel, rows: np.ndarray, target: TargetConfig, until:
     return np.where(known, growth - 1, np.nan)
 
 
+def without_factors(blocks: Blocks) -> np.ndarray:
+    """Return realised returns less what the firm's loadings on the panel's factors explain of them: y − Σₖ βₖ fₖ.
+
+    Factors are compounded over the rows of each target. Loadings are by least squares over the blocks' own positions,
+    without a constant: on training positions they know nothing of what comes after the last target.
+
+    Returns
+    -------
+    (p, n) fractions, NaN where `blocks.realised` is.
+
+    Raises
+    ------
+    InputError
+        For a panel without factors.
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> market, own = random.normal(0, 0.02, (200, 1)), random.normal(0, 0.01, (200, 2))
+    >>> panel = Panel(np.arange("2020", 200, dtype="M8[D]"), ["A", "B"], market * [1.0, 0.5] + own,
+    ...               factors=market, factor_names=["market"])
+    >>> blocks = Blocks(panel, np.arange(150), Scaling.fit(panel, np.arange(150)), TargetConfig(horizon=1))
+    >>> np.abs(without_factors(blocks) - own[1:151]).max() < 0.01
+    np.True_
+    """
+    factors = forward_returns(factor_panel(blocks.panel), blocks.positions, blocks.target)
+    realised = blocks.realised
+    known = np.isfinite(realised) & np.isfinite(factors).all(axis=1, keepdims=True)
+    factors = np.nan_to_num(factors)
+    square = np.einsum("pk,pn,pl->nkl", factors, known, factors)
+    products = np.einsum("pk,pn->nk", factors, np.where(known, realised, 0.0))
+    loadings = (np.linalg.pinv(square) @ products[..., None])[..., 0]
+    return realised - factors @ loadings.T
+
+
 def last_listed(panel: Panel, until: int | None = None) -> np.ndarray:
     """Return each firm's last listed row (n,) up to one row, by default the panel's last, -1 where there is none.
 

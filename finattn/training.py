@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ import torch
 from lightning_fabric.utilities.warnings import PossibleUserWarning
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from finattn.blocks import Block, Blocks, standardise
+from finattn.blocks import Block, Blocks, standardise, without_factors
 from finattn.config import Axis, ModelConfig, TrainingConfig
 from finattn.errors import InputError
 from finattn.look_up import LookUp, LookUpConfig
@@ -37,6 +39,8 @@ _LEAST_WEIGHT = 1e-3  # of a base in its correction: it orders firms as the base
 
 class PanelModule(lightning.LightningModule):
     """Squared loss on forward returns standardised across the firms of each date; keeps the best epoch's parameters.
+
+    With `TrainingConfig.cut` they are cut at so many deviations, and standardised again.
 
     The best epoch is the one with the highest validation rank IC averaged over the last `smoothing` epochs: one epoch's
     best is noise in a small cross-section. Epochs before `minimum_epochs` are no candidates; from there on, training
@@ -62,9 +66,11 @@ class PanelModule(lightning.LightningModule):
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         """Return the block's mean squared error."""
         block, added = batch
-        mask = _known(block)
-        error = self.model(block) + added - standardise(block.target, mask)
-        return error[mask].square().mean()
+        mask, cut = _known(block), self.config.cut
+        target = standardise(block.target, mask)
+        if cut is not None:
+            target = standardise(target.clamp(-cut, cut), mask)
+        return (self.model(block) + added - target)[mask].square().mean()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Keep the block's scores and targets."""
@@ -88,10 +94,15 @@ class PanelModule(lightning.LightningModule):
         if self.progress:
             self.progress(len(self.history), self.config.epochs, self.history[-1])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW with the configured rate and decay."""
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with the configured rate and decay, and the rate's schedule."""
         rate, decay = self.config.learning_rate, self.config.weight_decay
-        return torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay)
+        if self.config.schedule == "constant":
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        falling = LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * min(step / steps, 1))) / 2)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
 
 class PanelData(lightning.LightningDataModule):
@@ -190,29 +201,46 @@ class TrainedForecaster:
         skill = -np.inf if self.base is None else self._fit_base(train, valid)
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(self.seed)
-            model = self._new(train.scaling.width, train.reference.scaling.width if train.reference else None)
-            if self.base is not None:
-                torch.nn.init.zeros_(model.head.weight)
-                torch.nn.init.zeros_(model.head.bias)
-            module = PanelModule(model, self.training, self.progress, skill)
-            length = self.training.block * train.apart  # rows that hold so many scored ones
-            batches = [batch for batch in self._batches(train, model, length) if bool(_known(batch[0]).any())]
-            if not batches:
-                raise InputError("a model must have observed targets to fit on, found none in the training dates")
-            try:
-                self._trainer().fit(module, PanelData(batches, list(self._batches(valid, model))))
-            except SystemExit:  # Lightning's answer to Ctrl-C
-                raise KeyboardInterrupt from None
-        model.load_state_dict(module.best_state)
-        self.model = model.cpu().eval()
+            fits = [self._fit_from(start, train, valid, skill) for start in range(self.training.starts)]
+        module = max(fits, key=lambda fit: fit.best_smoothed)
+        module.model.load_state_dict(module.best_state)
+        self.model = module.model.cpu().eval()
         self.chosen = {
             "epoch": module.best_epoch, "valid_rank_ic": module.best_smoothed, "epochs": len(module.history),
             "history": module.history,
         }  # fmt: skip
+        if len(fits) > 1:
+            self.chosen["starts"] = [fit.best_smoothed for fit in fits]
         if self.base is not None:
             self.chosen |= {"base_rank_ic": skill, "base_weight": self.base_weight}
             self.chosen["base"] = getattr(self.base, "chosen", {})
         return self
+
+    def _fit_from(self, start: int, train: Blocks, valid: Blocks, skill: float) -> PanelModule:
+        """Fit from parameters that are drawn now."""
+        model = self._new(train.scaling.width, train.reference.scaling.width if train.reference else None)
+        if self.base is not None:
+            torch.nn.init.zeros_(model.head.weight)
+            torch.nn.init.zeros_(model.head.bias)
+        module = PanelModule(model, self.training, self._progress(start), skill)
+        length = self.training.block * train.apart  # rows that hold so many scored ones
+        targets = torch.from_numpy(without_factors(train)).float() if self.training.without_factors else None
+        batches = list(self._batches(train, model, length, targets))
+        batches = [batch for batch in batches if bool(_known(batch[0]).any())]
+        if not batches:
+            raise InputError("a model must have observed targets to fit on, found none in the training dates")
+        try:
+            self._trainer().fit(module, PanelData(batches, list(self._batches(valid, model))))
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from None
+        return module
+
+    def _progress(self, start: int) -> Progress | None:
+        """Count epochs over all starts."""
+        told, starts = self.progress, self.training.starts
+        if told is None or starts == 1:
+            return told
+        return lambda epoch, most, skill: told(start * most + epoch, starts * most, skill)
 
     def _fit_base(self, train: Blocks, valid: Blocks) -> float:
         """Fit the base and weigh it; return its validation rank IC."""
@@ -228,14 +256,21 @@ class TrainedForecaster:
         known = ~scores.isnan()
         return (self.base_weight * standardise(scores.nan_to_num(), known)).float()
 
-    def _batches(self, blocks: Blocks, model: Any, length: int | None = None) -> Iterator[Batch]:
-        """Yield blocks of so many rows, by default `TrainingConfig.block`, each with what is added to its scores."""
+    def _batches(
+        self, blocks: Blocks, model: Any, length: int | None = None, targets: torch.Tensor | None = None
+    ) -> Iterator[Batch]:
+        """Yield blocks of so many rows, by default `TrainingConfig.block`, each with what is added to its scores.
+
+        Targets [p n], where given, stand in for the blocks' own.
+        """
         added, start = self._added(blocks), 0
         for block in blocks.cut(model.warmup, length or self.training.block):
-            rows = block.scored
+            rows, here = block.scored, slice(start, start + len(block.scored))
             part = torch.zeros(block.observed.shape)
-            part[rows] = added[start : start + len(rows)]
-            start += len(rows)
+            part[rows] = added[here]
+            start = here.stop
+            if targets is not None:
+                block = block._replace(target=block.target.index_copy(0, rows, targets[here].nan_to_num()))
             yield block, part
 
     def _trainer(self) -> lightning.Trainer:

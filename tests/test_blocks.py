@@ -17,8 +17,10 @@ from finattn.blocks import (
     forward_returns,
     observed,
     standardise,
+    without_factors,
 )
 from finattn.config import TargetConfig
+from finattn.data import simulate
 from finattn.data.sic import industry_levels
 from finattn.errors import InputError
 from finattn.panel import Panel
@@ -355,3 +357,35 @@ def test_neighbours_are_those_given(panel, dated):
 def test_neighbours_of_another_shape_are_refused(panel):
     with pytest.raises(InputError, match=r"neighbours must have shape \(12, 12\) or \(420, 12, 12\), found \(3, 3\)"):
         Blocks(panel, np.arange(5), Scaling.fit(panel, np.arange(80)), TargetConfig(), neighbours=np.ones((3, 3)) > 0)
+
+
+@pytest.mark.parametrize(("horizon", "delay"), [(1, 0), (3, 1)])
+def test_returns_without_factors_are_the_residuals_of_a_regression_of_each_firm(horizon, delay):
+    panel, rows = simulate(48, 130, seed=2).panel, np.arange(100)
+    blocks = Blocks(panel, rows, Scaling.fit(panel, rows), TargetConfig(horizon, delay))
+    found, known = without_factors(blocks), ~np.isnan(blocks.realised)
+    growth = np.ones((100, panel.factors.shape[1]))
+    for step in range(delay + 1, delay + horizon + 1):
+        growth *= 1 + panel.factors[rows + step]
+    for firm in np.flatnonzero(known.sum(axis=0) > 10):
+        here = known[:, firm]
+        factors, returns = (growth - 1)[here], blocks.realised[here, firm]
+        expected = returns - factors @ np.linalg.lstsq(factors, returns)[0]
+        np.testing.assert_allclose(found[here, firm], expected, atol=1e-9)
+    np.testing.assert_array_equal(np.isnan(found), ~known)
+
+
+def test_factors_after_the_last_target_change_no_loading():
+    panel, rows = simulate(48, 130, seed=2).panel, np.arange(100)
+    factors, returns = panel.factors.copy(), panel.returns.copy()
+    factors[103:], returns[103:] = 1.0, np.where(np.isnan(returns[103:]), np.nan, -0.5)
+    other = panel.replace(factors=factors, returns=returns)
+    parts = [Blocks(one, rows, Scaling.fit(one, rows), TargetConfig(2, 1)) for one in (panel, other)]
+    np.testing.assert_array_equal(*map(without_factors, parts))
+
+
+def test_a_panel_without_factors_has_no_returns_without_them():
+    panel = simulate(48, 60).panel.replace(factors=None, factor_names=())
+    blocks = Blocks(panel, np.arange(30), Scaling.fit(panel, np.arange(30)), TargetConfig())
+    with pytest.raises(InputError, match="needs factors, found a panel without them"):
+        without_factors(blocks)

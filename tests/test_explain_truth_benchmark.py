@@ -1,7 +1,6 @@
 """Explanations against what was planted: how panels are learnt, what is scored, and that the README says it."""
 
 import json
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +23,8 @@ from finattn.metrics import rank_information_coefficient  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/explain_truth.json"
-PLAN = benchmark.Plan(
-    first=0, train=90, valid=110, dates=2, firms=3, few=1, starts=3, kept=2, how=How(steps=3, samples=2)
-)
-PLAN = replace(PLAN, peers=replace(PLAN.peers, epochs=1, minimum_epochs=1), lags=replace(PLAN.lags, epochs=4))
+PLAN = benchmark.Plan(first=0, train=90, valid=110, dates=2, firms=3, few=1, fits=2, how=How(steps=3, samples=2))
+PLAN = replace(PLAN, peers=replace(PLAN.peers, epochs=1, minimum_epochs=1, starts=1), lags=replace(PLAN.lags, epochs=4))
 PLAN = replace(PLAN, days=replace(PLAN.days, lookback=8))
 
 
@@ -75,40 +72,6 @@ def test_shuffled_targets_are_those_of_other_firms_of_the_same_date(panel):
         assert float((mixed.target == block.target)[there].float().mean()) < 0.1
         moved = [torch.corrcoef(torch.stack([block.target[row], mixed.target[row]]))[0, 1] for row in block.scored]
         assert abs(float(torch.stack(moved).mean())) < 0.1
-
-
-def test_the_learning_rate_falls_to_zero_along_half_a_cosine():
-    optimizer = SimpleNamespace(param_groups=[{"lr": 9.0}, {"lr": 9.0}])
-    rates = []
-    for step in (0, 25, 50, 100):
-        trainer = SimpleNamespace(global_step=step, estimated_stepping_batches=100, optimizers=[optimizer])
-        benchmark.Falling(0.2).on_train_batch_start(trainer, None, None, 0)
-        rates.append([group["lr"] for group in optimizer.param_groups])
-    assert np.allclose(rates, [[rate] * 2 for rate in (0.2, 0.1 * (1 + math.sqrt(0.5)), 0.1, 0.0)])
-
-
-def test_a_look_ups_rate_falls_as_it_is_fitted(panel, monkeypatch):
-    seen = []
-    real = benchmark.Falling.on_train_batch_start
-
-    def spy(self, trainer, *rest):
-        real(self, trainer, *rest)
-        seen.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-    monkeypatch.setattr(benchmark.Falling, "on_train_batch_start", spy)
-    train, valid, _ = benchmark.cut(panel, PLAN)
-    training = replace(PLAN.peers, epochs=2, minimum_epochs=2)
-    benchmark.LookUps(PLAN.look_up, training, 0).fit(train, valid)
-    assert len(seen) == 18 and seen == sorted(seen, reverse=True)
-    assert seen[0] == training.learning_rate and seen[-1] < 0.01 * training.learning_rate
-
-
-def test_the_best_starts_by_validation_are_kept(panel):
-    train, valid, _ = benchmark.cut(panel, PLAN)
-    one_by_one = [benchmark.LookUps(PLAN.look_up, PLAN.peers, seed).fit(train, valid) for seed in range(3)]
-    skills = sorted((one.chosen["valid_rank_ic"] for one in one_by_one), reverse=True)
-    kept = benchmark.look_ups(train, valid, PLAN)
-    assert [one.chosen["valid_rank_ic"] for one in kept] == skills[:2] and skills[1] > skills[2]
 
 
 def test_a_planted_peer_is_found_and_where_targets_are_shuffled_it_is_not():
@@ -198,7 +161,7 @@ def test_a_draw_scores_every_method_and_a_second_one_is_the_same(small):
     )
 
 
-def test_what_is_explained_corrects_the_kept_look_ups_along_time(small):
+def test_what_is_explained_corrects_the_look_ups_along_time(small):
     learnt = benchmark.learn(5, PLAN)
     assert len(learnt.fits) == 2 and [one.model.axes for one in learnt.fits] == [("time",)] * 2
     train, valid, _ = benchmark.cut(learnt.panel, PLAN)

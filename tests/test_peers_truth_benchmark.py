@@ -78,24 +78,6 @@ def test_a_panel_of_planted_peers_is_fitted_once_and_scored_for_one_fit_and_for_
     assert benchmark.planted_peers(3) == first
 
 
-def test_training_targets_are_less_what_the_factors_explain_and_cut(monkeypatch):
-    panel = benchmark.simulate(48, 130, seed=2, design=benchmark.DESIGN).panel
-    rows = np.arange(100)
-    blocks = benchmark.Cleaned(panel, rows, Scaling.fit(panel, rows), TargetConfig(1))
-    known = ~np.isnan(blocks.realised)
-    rest = np.full(known.shape, np.nan)
-    for firm in np.flatnonzero(known.any(axis=0)):
-        some = known[:, firm]
-        factors, returns = panel.factors[1:101][some], panel.returns[1:101, firm][some]
-        rest[some, firm] = returns - factors @ np.linalg.lstsq(factors, returns)[0]
-    expected = (rest - np.nanmean(rest, axis=1)[:, None]) / np.nanstd(rest, axis=1)[:, None]
-    enough = known & (known.sum(axis=0) > 10)
-    np.testing.assert_allclose(blocks.cleaned.numpy()[enough], np.clip(expected, -1.5, 1.5)[enough], atol=1e-3)
-    assert not blocks.cleaned.numpy()[~known].any() and blocks.cleaned.abs().max() == benchmark.CUT
-    cut = [block.target[block.scored] for block in blocks.cut(20, 7)]
-    assert torch.equal(torch.cat(cut), blocks.cleaned) and len(cut) == 15
-
-
 def test_a_fit_that_found_nothing_is_left_out_and_kept_out(quick, monkeypatch):
     monkeypatch.setattr(benchmark, "TRAIN", np.arange(300))
     monkeypatch.setattr(benchmark, "VALID", np.arange(301, 321))

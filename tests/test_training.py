@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from finattn import training
-from finattn.blocks import Blocks, Scaling
+from finattn.blocks import Blocks, Scaling, without_factors
 from finattn.config import ModelConfig, TargetConfig, TrainingConfig
+from finattn.data import simulate
 from finattn.errors import InputError
 from finattn.metrics import rank_information_coefficient
 from finattn.models import PanelTransformer
@@ -76,6 +77,78 @@ def test_the_loss_is_squared_error_on_returns_standardised_by_date(cuts, small_m
     centred = target - np.nanmean(target, axis=1, keepdims=True)
     error = scores - centred / np.nanstd(centred, axis=1, keepdims=True)
     assert found == pytest.approx(np.nanmean(error**2), rel=1e-5)
+
+
+def test_targets_are_cut_and_standardised_again(cuts, small_model):
+    torch.manual_seed(0)
+    model = PanelTransformer(cuts[0].scaling.width, AXES, small_model).eval()
+    block = next(cuts[0].cut(model.warmup, 60))
+    module = PanelModule(model, TrainingConfig(cut=1.2))
+    found = module.training_step((block, torch.zeros(block.observed.shape)), 0).item()
+    target, scores = cuts[0].at(TRAIN[:60]).realised, model(block)[block.scored].detach().numpy()
+    for cut_at in (1.2, np.inf):
+        target = target - np.nanmean(target, axis=1, keepdims=True)
+        target = np.clip(target / np.nanstd(target, axis=1, keepdims=True), -cut_at, cut_at)
+    assert found == pytest.approx(np.nanmean((scores - target) ** 2), rel=1e-5)
+
+
+def test_targets_without_factors_are_learnt_and_validation_keeps_returns_as_they_are(monkeypatch, small_model):
+    panel, seen = simulate(48, 420, seed=2).panel, []
+    blocks = cut(panel, 1)
+    real = PanelModule.training_step
+    monkeypatch.setattr(PanelModule, "training_step", lambda *given: seen.append(given[1][0]) or real(*given))
+    fitted = fit(blocks, small_model, axes=("firm",), epochs=1, block=len(TRAIN), without_factors=True)
+    expected = np.nan_to_num(without_factors(blocks[0])).astype(np.float32)
+    np.testing.assert_array_equal(seen[0].target[seen[0].scored], expected)
+    skill = np.nanmean(rank_information_coefficient(fitted.predict(blocks[1]), blocks[1].realised))
+    assert fitted.chosen["history"] == [pytest.approx(skill, abs=1e-6)]
+
+
+def test_a_cosine_rate_falls_to_zero_along_half_a_cosine_and_a_constant_one_stays(cuts, small_model, monkeypatch):
+    rates = []
+    monkeypatch.setattr(
+        PanelModule, "on_before_optimizer_step", lambda module, optimizer: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    for schedule in ("cosine", "constant"):
+        fit(cuts, small_model, axes=("firm",), epochs=3, block=40, learning_rate=0.01, schedule=schedule)
+    steps = len(rates) // 2
+    expected = 0.01 * (1 + np.cos(np.pi * np.arange(steps) / steps)) / 2
+    np.testing.assert_allclose(rates, [*expected, *[0.01] * steps], rtol=1e-12)
+    assert steps >= 6
+
+
+def test_of_several_starts_the_best_by_validation_is_kept_and_the_first_is_that_of_one_start(
+    cuts, small_model, monkeypatch
+):
+    alone = fit(cuts, small_model, epochs=1)
+    several = fit(cuts, small_model, epochs=1, starts=3)
+    starts = several.chosen["starts"]
+    assert len(set(starts)) == 3 and starts[0] == alone.chosen["valid_rank_ic"]
+    assert several.chosen["valid_rank_ic"] == max(starts)
+    expected = np.nanmean(rank_information_coefficient(several.predict(cuts[1]), cuts[1].realised))
+    assert max(starts) == pytest.approx(expected, abs=1e-6)
+    scripted(monkeypatch, [0.9, 0.1, 0.2])
+    assert states_equal(fit(cuts, small_model, epochs=1, starts=3).model.state_dict(), alone.model.state_dict())
+
+
+def test_progress_counts_epochs_over_all_starts(cuts, small_model, monkeypatch):
+    scripted(monkeypatch, [0.3, 0.2, 0.1, 0.2, 0.3, 0.4])
+    seen, config = [], TrainingConfig(epochs=4, minimum_epochs=1, patience=1, smoothing=1, block=60, starts=2)
+    AttentionForecaster(("firm",), small_model, config, progress=lambda *step: seen.append(step)).fit(*cuts[:2])
+    assert seen == [(1, 8, 0.3), (2, 8, 0.2), (5, 8, 0.1), (6, 8, 0.2), (7, 8, 0.3), (8, 8, 0.4)]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"schedule": "falling"}, "training.schedule must be one of constant, cosine, found 'falling'"),
+        ({"starts": 0}, "training.starts must be at least 1, found 0"),
+        ({"cut": 0.0}, "training.cut must be finite and above 0, or left out, found 0.0"),
+    ],
+)
+def test_training_settings_that_make_no_fit_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        TrainingConfig(**given)
 
 
 def test_the_validation_rank_ic_is_that_of_the_predictions(cuts, small_model):

@@ -19,6 +19,11 @@ class TargetConfig:
     ----------
     horizon : rows, at least 1. delay : 0 trades at the decision's close, 1 at the next row's.
     missing_delisting_return : stands in where a firm leaves the list without a return on that row; counted.
+
+    Examples
+    --------
+    >>> TargetConfig(horizon=21, delay=1)  # decided at a close, bought at the next, held for 21 rows
+    TargetConfig(horizon=21, delay=1, missing_delisting_return=0.0)
     """
 
     horizon: int = 5

@@ -10,6 +10,8 @@ Axis = Literal["time", "firm", "industry", "neighbours", "reference"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 Normaliser = Literal["softmax", "sparsemax", "entmax", "sigmoid", "hardmax", "linear", "identity"]
 
+SCHEDULES = ("constant", "cosine")
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -30,6 +32,11 @@ class ModelConfig:
     norm : before each sublayer ("pre"), after it ("post"), or "none". residual : whether a sublayer adds to its input.
     activation : of the feed-forward layer: "gelu" (exact), "relu", or "gated" (GELU of one half times the other).
     dropout : share of activations dropped in training.
+
+    Examples
+    --------
+    >>> ModelConfig(width=64, heads=4).head_width
+    16
     """
 
     width: int = 32
@@ -94,8 +101,19 @@ class TrainingConfig:
     block : scored rows of a training block.
     epochs, minimum_epochs, patience : early stopping on the validation rank IC, averaged over `smoothing` epochs:
         `patience` epochs without a better one, counted from `minimum_epochs` on.
-    learning_rate, weight_decay : of AdamW. threads : of the processor, set by a run (`finattn run`),
-        not by a forecaster of one's own; 0 leaves torch's choice.
+    learning_rate, weight_decay : of AdamW. schedule : of the rate: "constant", or "cosine", which falls to zero over
+        all `epochs` along half a cosine (Loshchilov and Hutter 2017): the noise of the last steps goes.
+    starts : fits from so many draws of the first parameters, of which the best by validation rank IC stays: a small
+        look-up finds nothing from a start now and then.
+    cut : deviations of its date at which a training target is cut, by default nowhere: fat tails are noise.
+    without_factors : whether training targets are less what the firm's loadings on the panel's factors explain.
+        Validation and evaluation take returns as they are.
+    threads : of the processor, set by a run (`finattn run`), not by a forecaster of one's own; 0 leaves torch's choice.
+
+    Examples
+    --------
+    >>> TrainingConfig(epochs=6, schedule="cosine", starts=4).learning_rate
+    0.001
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -106,17 +124,24 @@ class TrainingConfig:
     block: int = 250
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    schedule: Literal["constant", "cosine"] = "constant"
+    starts: int = 1
+    cut: float | None = None
+    without_factors: bool = False
     threads: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what would not train."""
         require_types(self, "training.")
-        for name in ("epochs", "minimum_epochs", "patience", "smoothing", "block"):
+        for name in ("epochs", "minimum_epochs", "patience", "smoothing", "block", "starts"):
             require(f"training.{name}", getattr(self, name), getattr(self, name) >= 1, "at least 1")
         fits = self.minimum_epochs <= self.epochs
         require("training.minimum_epochs", self.minimum_epochs, fits, f"at most training.epochs = {self.epochs}")
         require("training.learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "finite and above 0")
         require("training.weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "finite, at least 0")
+        require("training.schedule", self.schedule, self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        cuts = self.cut is None or 0 < self.cut < math.inf
+        require("training.cut", self.cut, cuts, "finite and above 0, or left out")
         require("training.threads", self.threads, 0 <= self.threads <= 1024, "from 0 to 1024")
         distinct = len(set(self.seeds)) == len(self.seeds) > 0
         require("training.seeds", self.seeds, distinct and min(self.seeds, default=-1) >= 0, "distinct, none negative")

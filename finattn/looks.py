@@ -40,6 +40,7 @@ LABELS = {
     "firm_alone": "Attention, firms, alone",
     "time_alone": "Attention, time, alone",
     "both_alone": "Attention, both, alone",
+    "oracle": "Oracle",
 }
 STYLES = {
     "both": Style("#D55E00", "solid", "circle", 2.8),
@@ -50,6 +51,14 @@ STYLES = {
     "sic_average": Style("#E69F00", "dashdot", "triangle-down"),
     "historical_mean": Style("#56B4E9", "dot", "cross"),
     "zero": Style("#7F7F7F", "2px,5px", "circle-open"),
+}
+"""Of the models that most figures show; a model without a style takes the one of its position."""
+_OTHERS = {
+    "look_up": Style("#D55E00", "longdash", "diamond", 2.2),
+    "kernel_regression": Style("#56B4E9", "dashdot", "triangle-down"),
+    "stacked": Style("#0072B2", "dot", "triangle-up", 2.2),
+    "firm_alone": Style("#009E73", "dash", "cross"),
+    "oracle": Style("#7F7F7F", "solid", "circle-open"),
 }
 WEIGHTS = ((0.0, "#FFFFFF"), (0.25, "#C6DBEF"), (0.6, "#0072B2"), (1.0, "#08264D"))
 SIGNED = ((0.0, "#D55E00"), (0.5, "#FFFFFF"), (1.0, "#0072B2"))
@@ -81,7 +90,7 @@ def escape(text: object) -> str:
 
 def style_of(model: str, position: int) -> Style:
     """Return a model's own style; one that is not known takes that of its position."""
-    return STYLES.get(model) or list(STYLES.values())[position % len(STYLES)]
+    return (STYLES | _OTHERS).get(model) or list(STYLES.values())[position % len(STYLES)]
 
 
 def weight_scale(figure: go.Figure) -> dict[str, Any]:

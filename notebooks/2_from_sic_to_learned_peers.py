@@ -112,7 +112,7 @@ ladder = {
     "firm": fa.AttentionForecaster(("firm",), ModelConfig(), training, base=look_up),
     "stacked": fa.AttentionForecaster(("firm", "firm"), ModelConfig(), training, base=look_up),
     "firm_alone": fa.AttentionForecaster(("firm",), ModelConfig(), training),
-    "Oracle": Oracle(),
+    "oracle": Oracle(),
 }
 rungs = [Rung(name, lambda seed, one=one: one) for name, one in ladder.items()]
 forecasts = fa.walk_forward(panel, rungs, splits)

@@ -156,8 +156,8 @@ def test_lines_are_told_apart_by_colour_and_without_it() -> None:
     lines = [style.line_of(one) for one in styles]
     assert len({line["color"] for line in lines}) == len({repr((x["linestyle"], x["linewidth"])) for x in lines}) == 8
     assert len({style.marker_of(one) for one in styles}) == 8
-    assert style.style_for("ridge", 5) == looks.STYLES["ridge"]
-    assert style.style_for("mine", 1) == style.nth(1)
+    assert looks.style_of("ridge", 5) == looks.STYLES["ridge"]
+    assert looks.style_of("mine", 1) == style.nth(1)
 
 
 def test_maps_are_ordered_in_grey_too() -> None:

@@ -1,6 +1,6 @@
 """Pictures of a run: what forecasts are worth, and what attention looked at."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,20 @@ from plotly.subplots import make_subplots
 
 from finattn.errors import InputError
 from finattn.looks import INK, LINE, SIGNED, escape, finish, label, legend_above, style_of, weight_scale
+from finattn.plots.tables import (
+    UNKNOWN,
+    attention_of,
+    by_model,
+    days_of,
+    firm_labels,
+    group_edges,
+    mean_weights,
+    require_columns,
+    year_ticks,
+)
 
 _DECADES = [digit * 10.0**power for power in range(-3, 4) for digit in (1, 2, 5)]
 _TENTHS = [tenth / 10 for tenth in range(1, 31)]
-_UNKNOWN = 10**9  # stands for a code that is not known, and sorts last
 _SPANS = (
     ("train", "Training", "#56B4E9", ""),
     ("valid", "Validation", "#E69F00", "/"),
@@ -38,8 +48,8 @@ def cumulated_rank_ic(per_date: pd.DataFrame) -> go.Figure:
     >>> [round(float(y), 2) for y in cumulated_rank_ic(table).data[0].y]
     [0.1, 0.3]
     """
-    _require(per_date, "date", "model", "rank_ic")
-    wide = _wide(per_date, "rank_ic").dropna(axis=1, how="all").fillna(0.0).cumsum()
+    require_columns(per_date, "date", "model", "rank_ic")
+    wide = by_model(per_date, "rank_ic").dropna(axis=1, how="all").fillna(0.0).cumsum()
     figure = go.Figure(_lines(wide))
     figure.add_hline(y=0, line={"color": LINE, "width": 1})
     figure.update_xaxes(title_text="Decision date", type="date")
@@ -67,12 +77,12 @@ def portfolio_value(daily: pd.DataFrame) -> go.Figure:
     >>> [[round(float(y), 2) for y in trace.y] for trace in portfolio_value(table).data]
     [[1.1, 1.21], [1.0, 1.1]]
     """
-    _require(daily, "date", "model", "gross", "net")
+    require_columns(daily, "date", "model", "gross", "net")
     figure = make_subplots(
         1, 2, shared_yaxes=True, subplot_titles=("Before costs", "Net of costs"), horizontal_spacing=0.03
     )
     for column, kind in enumerate(("gross", "net"), start=1):
-        returns = _wide(daily, kind)
+        returns = by_model(daily, kind)
         value = (1.0 + returns.loc[:, (returns != 0).any()]).cumprod()
         weekly = value.groupby(pd.DatetimeIndex(value.index).to_period("W")).tail(1)
         for trace in _lines(weekly):
@@ -102,15 +112,15 @@ def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> go.Figure:
     ['Training', 'Validation', 'Test']
     """
     table = pd.DataFrame(list(folds))
-    _require(table, "fold", *(f"{span}_{edge}" for span, *_ in _SPANS for edge in ("start", "end")))
+    require_columns(table, "fold", *(f"{span}_{edge}" for span, *_ in _SPANS for edge in ("start", "end")))
     figure = go.Figure()
     for span, name, colour, pattern in _SPANS:
         start, end = pd.to_datetime(table[f"{span}_start"]), pd.to_datetime(table[f"{span}_end"])
         figure.add_bar(
             y=[str(fold) for fold in table["fold"]],
             x=((end - start) / pd.Timedelta(milliseconds=1)).to_list(),
-            base=_days(start),
-            customdata=np.column_stack([_days(start), _days(end)]),
+            base=days_of(start),
+            customdata=np.column_stack([days_of(start), days_of(end)]),
             orientation="h",
             name=name,
             marker={"color": colour, "line": {"color": "white", "width": 0.5},
@@ -140,16 +150,16 @@ def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
     >>> attention_over_lags(table).data[-1].z.tolist()
     [[0.75, 0.25]]
     """
-    weights = _attention(explanations, "lag")
+    weights = attention_of(explanations, "lag")
     models = list(weights["model"].unique())
     figure = make_subplots(
         2, len(models), row_heights=[0.27, 0.73], shared_xaxes=True, shared_yaxes=True, vertical_spacing=0.04,
         horizontal_spacing=0.04, subplot_titles=[escape(label(model)) for model in models],
     )  # fmt: skip
     for column, model in enumerate(models, start=1):
-        wide = _mean_weights(weights[weights["model"] == model], "date")
+        wide = mean_weights(weights[weights["model"] == model], "date")
         wide = wide[sorted(wide.columns, key=lambda lag: int(str(lag)))]
-        days, lags = _days(wide.index), [int(str(lag)) for lag in wide.columns]
+        days, lags = days_of(wide.index), [int(str(lag)) for lag in wide.columns]
         line = {"color": style_of(model, 0).colour, "width": 2}
         hover = "lag %{x}: %{y:.4f}<extra></extra>"
         figure.add_scatter(
@@ -161,7 +171,7 @@ def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
         figure.add_heatmap(
             x=lags, y=days, z=wide.to_numpy(), coloraxis="coloraxis", hovertemplate=hover, row=2, col=column
         )
-        years = _year_ticks(days)
+        years = year_ticks(days)
         figure.update_yaxes(
             type="category",
             autorange="reversed",
@@ -199,22 +209,22 @@ def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Se
     """
     if len(firms) != len(industry):
         raise InputError(f"peer_heat_map needs a code for each firm, found {len(industry)} for {len(firms)} firms")
-    weights = _attention(explanations, "peer")
+    weights = attention_of(explanations, "peer")
     shown = set(weights["firm"]) | set(weights["key"])
     order = sorted(
-        (int(code) or _UNKNOWN, str(firm)) for firm, code in zip(firms, industry, strict=True) if firm in shown
+        (int(code) or UNKNOWN, str(firm)) for firm, code in zip(firms, industry, strict=True) if firm in shown
     )
     ids = [firm for _, firm in order]
-    ticks = _firm_labels(order)
+    ticks = firm_labels(order)
     models = list(weights["model"].unique())
     titles = [escape(label(model)) for model in models]
     figure = make_subplots(1, len(models), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles)
     for column, model in enumerate(models, start=1):
-        wide = _mean_weights(weights[weights["model"] == model], "firm")
+        wide = mean_weights(weights[weights["model"] == model], "firm")
         z = wide.reindex(index=ids, columns=ids, fill_value=0.0).to_numpy()
         hover = "%{y} looks at %{x}: %{z:.3f}<extra></extra>"
         figure.add_heatmap(x=ticks, y=ticks, z=z, coloraxis="coloraxis", hovertemplate=hover, row=1, col=column)
-    for edge in _group_edges([code for code, _ in order]):
+    for edge in group_edges([code for code, _ in order]):
         for add in (figure.add_hline, figure.add_vline):
             add(edge - 0.5, line={"color": LINE, "width": 0.8}, row="all", col="all")
     shared = {"type": "category", "showgrid": False}
@@ -245,7 +255,7 @@ def rank_ic_intervals(metrics: pd.DataFrame, reference: str = "ridge") -> go.Fig
     [0.02]
     """
     edges = ("lower", "upper", "bootstrap_lower", "bootstrap_upper")
-    _require(metrics, "model", "against", "metric", "estimate", *edges)
+    require_columns(metrics, "model", "against", "metric", "estimate", *edges)
     table = metrics[metrics["metric"] == "rank_ic"]
     levels, differences = table[table["against"].isna()], table[table["against"] == reference]
     titles = ("Rank IC", f"Rank IC minus that of {escape(label(reference))}")
@@ -274,8 +284,8 @@ def rank_ic_by_year(per_date: pd.DataFrame) -> go.Figure:
     >>> rank_ic_by_year(table).data[0].z.tolist()
     [[0.1, -0.2]]
     """
-    _require(per_date, "date", "model", "rank_ic")
-    wide = _wide(per_date, "rank_ic").dropna(axis=1, how="all")
+    require_columns(per_date, "date", "model", "rank_ic")
+    wide = by_model(per_date, "rank_ic").dropna(axis=1, how="all")
     yearly = wide.groupby(pd.DatetimeIndex(wide.index).year).mean().T
     z = yearly.to_numpy()
     text = [
@@ -292,63 +302,6 @@ def rank_ic_by_year(per_date: pd.DataFrame) -> go.Figure:
     return finish(figure, 110 + 32 * max(len(yearly), 3))
 
 
-# -- tables ------------------------------------------------------------
-
-
-def _require(table: pd.DataFrame, *columns: str) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise InputError(f"a figure needs the columns {', '.join(columns)}; found no {', '.join(missing)}")
-
-
-def _wide(table: pd.DataFrame, values: str) -> pd.DataFrame:
-    """Pivot to a row a date and a column a model, models in their order of appearance."""
-    if table.duplicated(["date", "model"]).any():
-        raise InputError(f"a figure of {values} needs one row for each date and model, found duplicates")
-    wide = table.pivot(index="date", columns="model", values=values).sort_index()
-    return wide[list(dict.fromkeys(table["model"]))]
-
-
-def _attention(explanations: pd.DataFrame, kind: str) -> pd.DataFrame:
-    _require(explanations, "date", "firm", "model", "method", "kind", "key", "score")
-    rows = explanations[(explanations["kind"] == kind) & (explanations["method"] == "attention")]
-    if rows.empty:
-        raise InputError(f"explanations must hold attention of kind {kind!r} to draw it, found none")
-    return rows
-
-
-def _mean_weights(weights: pd.DataFrame, rows: str) -> pd.DataFrame:
-    """Average weights over all that asked in a row; a key that was not kept counts 0, so that rows still sum to one."""
-    total = weights.groupby([rows, "key"])["score"].sum().unstack().fillna(0.0)
-    return total.div(weights[["date", "firm"]].drop_duplicates().groupby(rows).size(), axis=0)
-
-
-def _days(dates: Iterable[Any]) -> list[str]:
-    return [pd.Timestamp(day).strftime("%Y-%m-%d") for day in dates]
-
-
-def _year_ticks(days: Sequence[str], most: int = 12) -> list[str]:
-    """Pick the first day of every year, or of every k-th where there are many."""
-    first = {day[:4]: day for day in reversed(days)}
-    days = sorted(first.values())
-    return days[:: -(-len(days) // most)]
-
-
-def _firm_labels(order: Sequence[tuple[int, str]], most: int = 14) -> list[str]:
-    """Write firm and code; long names are cut to leave room for the figure, unless two would then be the same."""
-    coded = any(code != _UNKNOWN for code, _ in order)
-    codes = [("" if not coded else " ?") if code == _UNKNOWN else f" {code}" for code, _ in order]
-    names = [firm if len(firm) <= most else f"{firm[: most - 1]}…" for _, firm in order]
-    if len(set(zip(names, codes, strict=True))) < len(order):
-        names = [firm for _, firm in order]
-    return [escape(f"{name}{code}") for name, code in zip(names, codes, strict=True)]
-
-
-def _group_edges(codes: Sequence[int]) -> list[int]:
-    """Return the positions at which the two-digit major group changes."""
-    return [i for i in range(1, len(codes)) if codes[i] // 100 != codes[i - 1] // 100]
-
-
 # -- marks ------------------------------------------------------------
 
 
@@ -356,7 +309,7 @@ def _lines(wide: pd.DataFrame) -> list[go.Scatter]:
     """Return a line for each column, those that end highest first, as the eye meets them in the legend."""
     styles = {model: style_of(model, i) for i, model in enumerate(wide.columns)}
     last = wide.ffill().iloc[-1].sort_values(ascending=False, kind="stable") if len(wide) else pd.Series(dtype=float)
-    days = _days(wide.index)
+    days = days_of(wide.index)
     return [
         go.Scatter(
             x=days, y=wide[model].to_numpy(), mode="lines", name=escape(label(model)),

@@ -12,7 +12,7 @@ from rich.text import Text
 from finattn import plots
 from finattn.explain import Audit
 from finattn.plots.explanations import METHODS
-from finattn.report.description import as_rich, terminal
+from finattn.report.description import print_table, terminal
 from finattn.report.page import Figure, embed
 from finattn.report.sentences import MISSING
 from finattn.report.tables import Table
@@ -139,7 +139,7 @@ def show(found: Audit, console: Console | None = None) -> None:
     console = console or terminal()
     console.print(Text(str(found.verdict)), soft_wrap=True)
     for table in tables(found, intervals=False):
-        console.print(as_rich(table))
+        print_table(console, table)
     console.print(Text(CAVEAT), soft_wrap=True)
 
 

@@ -39,19 +39,17 @@ def show(found: Description, name: str, console: Console | None = None) -> None:
     for caveat in found.caveats:
         console.print(Text(f"  The source says: {_printable(caveat)}"), soft_wrap=True)
     for table in tables(found, TEXT_ROWS).values():
-        console.print()
-        console.print(Text(table.caption if table.rows else f"{table.caption}: none", style="bold"), soft_wrap=True)
-        if table.rows:
-            console.print(as_rich(table))
-        if table.note:
-            console.print(Text(table.note), soft_wrap=True)
+        print_table(console, table)
 
 
 def print_table(console: Console, table: Table) -> None:
     """Print a table below its caption, with its note."""
-    console.print(Text(f"\n{table.caption}", style="bold"))
-    console.print(as_rich(table))
-    console.print(Text(table.note), soft_wrap=True)
+    console.print()
+    console.print(Text(table.caption if table.rows else f"{table.caption}: none", style="bold"), soft_wrap=True)
+    if table.rows:
+        console.print(as_rich(table))
+    if table.note:
+        console.print(Text(table.note), soft_wrap=True)
 
 
 def terminal() -> Console:

@@ -12,7 +12,7 @@ from rich.text import Text
 from finattn import looks, plots
 from finattn.explain import Explanation
 from finattn.plots.explanations import METHODS
-from finattn.report.description import as_rich, terminal
+from finattn.report.description import print_table, terminal
 from finattn.report.page import Figure, embed, render
 from finattn.report.sentences import MISSING
 from finattn.report.tables import Table
@@ -107,7 +107,7 @@ def show(found: Explanation, console: Console | None = None) -> None:
     console = console or terminal()
     console.print(Text(sentence(dict(found.made["forecast"]))), soft_wrap=True)
     for table in [*tables(found), made(found)]:
-        console.print(as_rich(table))
+        print_table(console, table)
     console.print(Text(CAVEAT), soft_wrap=True)
 
 

@@ -7,16 +7,15 @@ import numpy as np
 import pandas as pd
 
 from finattn.errors import InputError
-from finattn.looks import INK, LINE, label
-from finattn.plots.paper.style import canvas, colours, few, legend_below, nth, plain, style_for, styled
-from finattn.plots.runs import _attention, _group_edges, _mean_weights, _require
+from finattn.looks import INK, LINE, label, style_of
+from finattn.plots.paper.style import canvas, colours, few, legend_below, nth, plain, styled
+from finattn.plots.tables import UNKNOWN, attention_of, group_edges, mean_weights, require_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _NUMBERS = 24  # cells beside each other across the figure, up to which numbers are written into them
-_UNKNOWN = 10**9  # stands for a code that is not known, and sorts last
 
 
 @styled
@@ -146,14 +145,14 @@ def attention_over_lags(explanations: pd.DataFrame, marked: Sequence[int] = ()) 
     >>> attention_over_lags(table).axes[0].lines[0].get_ydata().tolist()
     [0.75, 0.25]
     """
-    weights = _attention(explanations, "lag")
+    weights = attention_of(explanations, "lag")
     models = list(weights["model"].unique())
     wide = {model: _by_lag(weights[weights["model"] == model]) for model in models}
     largest = max(max(float(table.to_numpy().max()), 2.0 / table.shape[1]) for table in wide.values())
     figure, grid = canvas(5.2, 2, len(models), height_ratios=[1, 2.2], sharex="col", sharey="row")
     for place, (model, table) in enumerate(wide.items()):
         top, bottom = grid[:, place]
-        top.plot(table.columns, table.mean(), color=style_for(model, place).colour, linewidth=2)
+        top.plot(table.columns, table.mean(), color=style_of(model, place).colour, linewidth=2)
         top.axhline(1 / table.shape[1], color=LINE, linestyle="--", linewidth=1.2)
         top.set_ylim(bottom=0.0)
         for lag in marked:
@@ -175,7 +174,7 @@ def attention_over_lags(explanations: pd.DataFrame, marked: Sequence[int] = ()) 
 
 def _by_lag(weights: pd.DataFrame) -> pd.DataFrame:
     """Average over firms: a row a date, a column a lag, whole and increasing."""
-    wide = _mean_weights(weights, "date")
+    wide = mean_weights(weights, "date")
     wide.columns = pd.Index([int(str(lag)) for lag in wide.columns])
     return wide.sort_index(axis=1)
 
@@ -203,13 +202,13 @@ def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Se
     """
     if len(firms) != len(industry):
         raise InputError(f"peer_heat_map needs a code for each firm, found {len(industry)} for {len(firms)} firms")
-    weights = _attention(explanations, "peer")
+    weights = attention_of(explanations, "peer")
     models = list(weights["model"].unique())
     seen = set(weights["firm"]) | set(weights["key"])
-    pairs = sorted((int(c) or _UNKNOWN, str(firm)) for firm, c in zip(firms, industry, strict=True) if firm in seen)
+    pairs = sorted((int(c) or UNKNOWN, str(firm)) for firm, c in zip(firms, industry, strict=True) if firm in seen)
     order, codes = [firm for _, firm in pairs], [code for code, _ in pairs]
     wide = {
-        model: _mean_weights(weights[weights["model"] == model], "firm")
+        model: mean_weights(weights[weights["model"] == model], "firm")
         .reindex(index=order, columns=order).fillna(0.0).to_numpy()
         for model in models
     }  # fmt: skip
@@ -219,7 +218,7 @@ def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Se
     for axes, (model, table) in zip(grid[0], wide.items(), strict=True):
         image = axes.imshow(table, cmap=colours(), vmin=0, vmax=largest, interpolation="nearest")
         axes.grid(visible=False)
-        for edge in _group_edges(codes):
+        for edge in group_edges(codes):
             axes.axhline(edge - 0.5, color=LINE, linewidth=0.6)
             axes.axvline(edge - 0.5, color=LINE, linewidth=0.6)
         names = [plain(_named(order[i], codes[i])) for i in ticks]
@@ -233,7 +232,7 @@ def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Se
 
 
 def _named(firm: str, code: int) -> str:
-    return firm if code == _UNKNOWN else f"{firm} {code}"
+    return firm if code == UNKNOWN else f"{firm} {code}"
 
 
 @styled
@@ -259,7 +258,7 @@ def attention_history(history: pd.DataFrame, most: int = 30) -> "Figure":
     >>> attention_history(pd.DataFrame(rows)).axes[0].images[0].get_array().tolist()
     [[0.5, 0.5], [0.9, 0.1]]
     """
-    _require(history, "epoch", "layer", "axis", "head", "date", "firm", "key", "weight")
+    require_columns(history, "epoch", "layer", "axis", "head", "date", "firm", "key", "weight")
     if history.empty:
         raise InputError("attention_history needs rows, found none")
     parts = list(history.groupby(["layer", "axis", "head"], sort=True))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from finattn.plots.paper.style import canvas, line_of, log_ticks, marker_of, nth, plain, styled
-from finattn.plots.runs import _require
+from finattn.plots.tables import require_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def attention_costs(table: pd.DataFrame) -> "Figure":
     >>> attention_costs(pd.DataFrame(rows)).axes[0].get_ylabel()
     'Operations a date (formula)'
     """
-    _require(table, "axis", "kernel", "firms", "lookback", "operations", "seconds")
+    require_columns(table, "axis", "kernel", "firms", "lookback", "operations", "seconds")
     sides = [side for side in _SIDES if (table["axis"] == side[0]).any()]
     figure, grid = canvas(5.4, 2, len(sides), sharex="col")
     for column, (axis, by, other, words) in enumerate(sides):

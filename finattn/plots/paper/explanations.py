@@ -10,7 +10,7 @@ from finattn.errors import InputError
 from finattn.looks import INK, LINE
 from finattn.plots.explanations import _TITLES, METHODS
 from finattn.plots.paper.style import MARKERS, canvas, legend_below, plain, styled
-from finattn.plots.runs import _require
+from finattn.plots.tables import require_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def deletion_curves(curves: pd.DataFrame) -> "Figure":
     >>> figure.axes[0].lines[1].get_label()
     'Random order'
     """
-    _require(curves, "kind", "method", "share", "rank_ic", "lower", "upper")
+    require_columns(curves, "kind", "method", "share", "rank_ic", "lower", "upper")
     if curves.empty:
         raise InputError("deletion_curves needs curves, found none")
     kinds = [kind for kind in _TITLES if kind in set(curves["kind"])]
@@ -122,7 +122,7 @@ def audit_figures(tables: dict[str, pd.DataFrame], check: str, figure: str = "",
 
 def _rows(table: pd.DataFrame, check: str, figure: str) -> pd.DataFrame:
     """Return the rows of one check and figure, with what each is of."""
-    _require(table, "check", "method", "kind", "figure", "value", "lower", "upper", "chance")
+    require_columns(table, "check", "method", "kind", "figure", "value", "lower", "upper", "chance")
     rows = table[table["check"] == check]
     rows = rows[rows["figure"] == (figure or (rows["figure"].iloc[0] if len(rows) else ""))]
     if rows.empty:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from finattn.config.require import require
 from finattn.errors import InputError
-from finattn.looks import INK, LINE, label
+from finattn.looks import INK, LINE, label, style_of
 from finattn.plots.paper.style import (
     canvas,
     dated,
@@ -18,7 +18,6 @@ from finattn.plots.paper.style import (
     marker_of,
     nth,
     plain,
-    style_for,
     styled,
 )
 
@@ -55,7 +54,7 @@ def lines(table: pd.DataFrame, x: str, y: str, log: str = "", height: float = 3.
     figure, ((axes,),) = canvas(height)
     few = len(table) <= 30
     for place, column in enumerate(table.columns):
-        style = style_for(str(column), place)
+        style = style_of(str(column), place)
         shown = {"marker": marker_of(style), "markersize": 6} if few else {}
         axes.plot(
             table.index, table[column].to_numpy(float), label=plain(label(str(column))), **line_of(style), **shown

@@ -10,7 +10,7 @@ from finattn.config.require import require
 from finattn.errors import InputError
 from finattn.looks import INK, LINE
 from finattn.plots.paper.style import COLOURS, MARKERS, canvas, plain, styled
-from finattn.plots.runs import _require
+from finattn.plots.tables import require_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +55,8 @@ def peers(
     >>> len(figure.axes[0].patches)
     1
     """
-    _require(edges, "firm", "peer", "weight")
-    _require(nodes, "firm", industry)
+    require_columns(edges, "firm", "peer", "weight")
+    require_columns(nodes, "firm", industry)
     require("layout", layout, layout in LAYOUTS, f"one of {', '.join(LAYOUTS)}")
     require("most", most, most >= 1, "at least 1")
     nodes = nodes.drop_duplicates("firm").sort_values([industry, "firm"], kind="stable")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from finattn.errors import InputError
-from finattn.looks import INK, LINE, label
+from finattn.looks import INK, LINE, label, style_of
 from finattn.plots.paper.style import (
     canvas,
     dated,
@@ -16,10 +16,9 @@ from finattn.plots.paper.style import (
     log_ticks,
     marker_of,
     plain,
-    style_for,
     styled,
 )
-from finattn.plots.runs import _require, _wide
+from finattn.plots.tables import by_model, require_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,8 +48,8 @@ def cumulated_rank_ic(per_date: pd.DataFrame) -> "Figure":
     >>> [round(float(y), 2) for y in cumulated_rank_ic(table).axes[0].lines[1].get_ydata()]
     [0.1, 0.3]
     """
-    _require(per_date, "date", "model", "rank_ic")
-    wide = _wide(per_date, "rank_ic").dropna(axis=1, how="all").fillna(0.0).cumsum()
+    require_columns(per_date, "date", "model", "rank_ic")
+    wide = by_model(per_date, "rank_ic").dropna(axis=1, how="all").fillna(0.0).cumsum()
     figure, ((axes,),) = canvas(3.8)
     axes.axhline(0.0, color=LINE, linewidth=1)
     _models(axes, wide)
@@ -80,10 +79,10 @@ def portfolio_value(daily: pd.DataFrame) -> "Figure":
     >>> [round(float(y), 2) for y in portfolio_value(table).axes[1].lines[1].get_ydata()]
     [1.0, 1.1]
     """
-    _require(daily, "date", "model", "gross", "net")
+    require_columns(daily, "date", "model", "gross", "net")
     figure, grid = canvas(4.0, 1, 2, sharey=True)
     for axes, kind, title in zip(grid[0], ("gross", "net"), ("Before costs", "Net of costs"), strict=True):
-        returns = _wide(daily, kind)
+        returns = by_model(daily, kind)
         value = (1.0 + returns.loc[:, (returns != 0).any()]).cumprod()
         if value.empty:
             raise InputError("portfolio_value needs a portfolio that held something, found none")
@@ -99,7 +98,7 @@ def portfolio_value(daily: pd.DataFrame) -> "Figure":
 
 def _models(axes: "Axes", wide: pd.DataFrame) -> None:
     """Draw a line for each column, those that end highest first."""
-    styles = {model: style_for(str(model), place) for place, model in enumerate(wide.columns)}
+    styles = {model: style_of(str(model), place) for place, model in enumerate(wide.columns)}
     last = wide.ffill().iloc[-1].sort_values(ascending=False, kind="stable")
     for model in last.index:
         axes.plot(wide.index, wide[model].to_numpy(), label=plain(label(str(model))), **line_of(styles[model]))
@@ -122,7 +121,7 @@ def fold_timeline(folds: Sequence[Mapping[str, Any]]) -> "Figure":
     ['Training', 'Validation', 'Test']
     """
     table = pd.DataFrame(list(folds))
-    _require(table, "fold", *(f"{span}_{edge}" for span, *_ in _SPANS for edge in ("start", "end")))
+    require_columns(table, "fold", *(f"{span}_{edge}" for span, *_ in _SPANS for edge in ("start", "end")))
     figure, ((axes,),) = canvas(0.9 + 0.3 * max(3, len(table)))
     places = np.arange(len(table))
     for span, name, colour, hatch in _SPANS:
@@ -158,7 +157,7 @@ def rank_ic_intervals(metrics: pd.DataFrame, reference: str = "ridge") -> "Figur
     >>> rank_ic_intervals(table).axes[0].get_yticklabels()[0].get_text()
     'Ridge'
     """
-    _require(metrics, "model", "against", "metric", "estimate", *_EDGES)
+    require_columns(metrics, "model", "against", "metric", "estimate", *_EDGES)
     table = metrics[metrics["metric"] == "rank_ic"]
     levels, differences = table[table["against"].isna()], table[table["against"] == reference]
     names = list(levels["model"])
@@ -177,7 +176,7 @@ def rank_ic_intervals(metrics: pd.DataFrame, reference: str = "ridge") -> "Figur
 
 
 def _whiskers(axes: "Axes", row: Mapping[str, Any], place: int) -> None:
-    style = style_for(row["model"], place)
+    style = style_of(row["model"], place)
     axes.plot([row["bootstrap_lower"], row["bootstrap_upper"]], [place] * 2, color="#D5DAE0", linewidth=8,
               solid_capstyle="butt")  # fmt: skip
     axes.plot([row["lower"], row["upper"]], [place] * 2, color=INK, linewidth=1.5, marker="|", markersize=7)
@@ -205,7 +204,7 @@ def calibration(bins: pd.DataFrame) -> "Figure":
     >>> figure.axes[0].get_xlabel()
     'Forecast return in excess of the date’s mean (%)'
     """
-    _require(bins, "model", "predicted", "realised", "standard_error")
+    require_columns(bins, "model", "predicted", "realised", "standard_error")
     if bins.empty:
         raise InputError("calibration needs bins, found none")
     figure, ((axes,),) = canvas(4.0)
@@ -213,7 +212,7 @@ def calibration(bins: pd.DataFrame) -> "Figure":
     axes.plot([-edge, edge], [-edge, edge], color=LINE, linewidth=1.2, linestyle="--", label="Forecast = outcome")
     axes.axhline(0.0, color=LINE, linewidth=1)
     for place, (model, part) in enumerate(bins.groupby("model", sort=False)):
-        style = style_for(str(model), place)
+        style = style_of(str(model), place)
         axes.errorbar(
             100 * part["predicted"], 100 * part["realised"], yerr=200 * part["standard_error"], capsize=3,
             marker=marker_of(style), markersize=6, label=plain(label(str(model))), **line_of(style),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from finattn.errors import InputError
-from finattn.looks import GRID, INK, LINE, STYLES, WEIGHTS, Style, style_of
+from finattn.looks import GRID, INK, LINE, STYLES, WEIGHTS, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,14 +34,6 @@ _MARKERS = {
     "circle": "o", "square": "s", "diamond": "D", "x": "X", "triangle-up": "^", "triangle-down": "v", "cross": "P",
     "circle-open": "h",
 }  # fmt: skip
-_OTHERS = {
-    "look_up": Style("#D55E00", "longdash", "diamond", 2.2),
-    "kernel_regression": Style("#56B4E9", "dashdot", "triangle-down"),
-    "stacked": Style("#0072B2", "dot", "triangle-up", 2.2),
-    "firm_alone": Style("#009E73", "dash", "cross"),
-    "Oracle": Style("#7F7F7F", "solid", "circle-open"),
-}
-"""Those of models that `finattn.looks` gives none of their own."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
@@ -90,11 +82,6 @@ def plain(text: object) -> str:
     """
     shown = str(text).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
-
-
-def style_for(model: str, place: int) -> Style:
-    """Return a model's own style; one that is not known takes that of its place."""
-    return _OTHERS.get(model) or style_of(model, place)
 
 
 def line_of(style: Style) -> dict[str, Any]:

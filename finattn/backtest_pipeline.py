@@ -40,6 +40,22 @@ class Settings:
         rows from one decision to the next.
     missing_delisting_return : stands in where a firm leaves the panel without a return.
     columns, drop : of a file made elsewhere, see `evaluation.read_forecasts`.
+
+    Raises
+    ------
+    InputError
+        For a delay, a horizon or a return out of its range.
+
+    Examples
+    --------
+    >>> from finattn.backtest_pipeline import Settings
+    >>> from finattn.evaluation import Scheme
+    >>> settings = Settings(Scheme("top_k", k=20, cost=0.002), columns={"alpha": "prediction"})
+    >>> settings.delay, settings.scheme.k
+    (1, 20)
+    >>> Settings(missing_delisting_return=0.3)
+    Traceback (most recent call last):
+    finattn.errors.InputError: missing_delisting_return must be between -1 and 0, found 0.3
     """
 
     scheme: Scheme = field(default_factory=Scheme)
@@ -59,7 +75,33 @@ class Settings:
 
 
 class Backtest(NamedTuple):
-    """What a backtest found, and what it was of: settings, notes and sentences, as JSON can hold them."""
+    """What a backtest found, and what it was of: settings, notes and sentences, as JSON can hold them.
+
+    found : tables, see `finattn.evaluation.Assessment`.
+    record : what backtest.json holds: forecasts and panel, models, decisions with the first and the last, horizon,
+    delay, scheme, notes (what was assumed, is lacking or must be known) and sentences (one a model).
+
+    Examples
+    --------
+    A forecast that today's losers win, in a file that somebody else could have made:
+
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.backtest_pipeline import Settings, run
+    >>> from finattn.config import DataConfig
+    >>> panel = fa.simulate(firms=60, days=40).panel
+    >>> mine = panel[20:35].to_frame()[["date", "firm", "return"]].dropna()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source = DataConfig("panel", panel.save(f"{folder}/panel"))
+    ...     mine.assign(prediction=-mine["return"]).to_csv(f"{folder}/mine.csv", index=False)
+    ...     found, record = run(Path(folder, "mine.csv"), source, Settings())
+    >>> record["decisions"], record["notes"][0]
+    (15, 'horizon not given: 1 rows, the usual distance from one decision to the next')
+    >>> found.summary[["model", "side", "days"]]
+      model   side  days
+    0  mine  gross    16
+    1  mine    net    16
+    """
 
     found: Assessment
     record: dict[str, Any]
@@ -85,6 +127,23 @@ def run(path: Path, source: DataConfig, settings: Settings, out: Path | None = N
     ------
     InputError
         For what the source, the forecasts or the scheme refuse, and where `out` holds anything else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.backtest_pipeline import Settings, run
+    >>> from finattn.config import DataConfig
+    >>> panel = fa.simulate(firms=60, days=40).panel
+    >>> mine = panel[20:35].to_frame().rename(columns={"return": "prediction"})[["date", "firm", "prediction"]].dropna()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     source = DataConfig("panel", panel.save(f"{folder}/panel"))
+    ...     mine.to_csv(f"{folder}/mine.csv", index=False)
+    ...     record = run(Path(folder, "mine.csv"), source, Settings(), out=Path(folder, "backtest")).record
+    ...     sorted(file.stem for file in Path(folder, "backtest").iterdir())
+    ['backtest', 'daily', 'exposures', 'industries', 'restrictions', 'summary']
+    >>> record["sentences"][0].split(": ")[-1]
+    'not distinguishable from zero (p = 0.28).'
     """
     _check_out(out, force)
     panel = data.load(source)
@@ -112,12 +171,36 @@ def run(path: Path, source: DataConfig, settings: Settings, out: Path | None = N
 
 
 def open_forecasts(path: Path, panel: Panel, settings: Settings) -> tuple[Forecasts, list[str]]:
-    """Return the forecasts of a file, and what was assumed or left out.
+    r"""Return the forecasts of a file, and what was assumed or left out.
+
+    Parameters
+    ----------
+    path : forecasts that finattn wrote, or a CSV or Parquet file with date, firm and prediction.
+    panel : which they are for; it gives the returns that followed those of a file made elsewhere.
+    settings : horizon, delay and, of a file made elsewhere, how its columns are called and what to do with odd rows.
+
+    Returns
+    -------
+    Forecasts, and a sentence for each thing assumed or left out.
 
     Raises
     ------
     InputError
         As `Forecasts.load` and `evaluation.read_forecasts`, and for settings that contradict what finattn wrote.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.backtest_pipeline import Settings, open_forecasts
+    >>> panel = fa.Panel(["2020-01-02", "2020-01-03", "2020-01-06"], ["A"], [[0.0], [-0.02], [0.03]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "mine.csv").write_text("date,firm,alpha\n2020-01-02,A,0.01\n")
+    ...     settings = Settings(horizon=1, columns={"alpha": "prediction"})
+    ...     forecasts, notes = open_forecasts(Path(folder, "mine.csv"), panel, settings)
+    >>> forecasts.table[["model", "prediction", "realised"]].round(3)  # traded a row after the decision
+      model  prediction  realised
+    0  mine        0.01      0.03
     """
     forecasts, notes = _load_own(path, settings) if _is_own(path) else _read_foreign(path, panel, settings)
     odd = [model for model in forecasts.models if not model.isprintable()]

@@ -80,11 +80,22 @@ def band_weights(
 
     Parameters
     ----------
-    query, key : [n t h d]. observed : [n t] bool. rows : [t'] positions.
+    query, key : [n t h d]. observed : [n t] bool.
+    lookback, normaliser, temperature, biased : see `attend_band`.
+    rows : [t'] positions of the queries, counted from the first day.
 
     Returns
     -------
     [t' n h l], lag l = 0 the query's own day; rows sum to one, or to zero where nothing is observed.
+
+    Examples
+    --------
+    One firm whose days all score alike, the second of them not observed:
+
+    >>> from finattn.attention import band_weights
+    >>> alike, seen = torch.ones(1, 4, 1, 2), torch.tensor([[True, False, True, True]])
+    >>> band_weights(alike, alike, seen, lookback=3, rows=torch.tensor([0, 3])).squeeze().tolist()
+    [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
     """
     lags = torch.arange(lookback, device=rows.device)
     days = rows[:, None] - lags

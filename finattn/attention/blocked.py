@@ -22,7 +22,18 @@ CELLS = 2**19  # weights of a head formed at once: more leave the cache, fewer a
 
 
 class Packed(NamedTuple):
-    """How heads lie in [p]: queries h · d, keys h · d and values h · e wide; tied keys are the queries."""
+    """How heads lie in [p]: queries h · d, keys h · d and values h · e wide; tied keys are the queries.
+
+    Parameters
+    ----------
+    heads : h. key : d. value : e. tied : whether there are no keys beside the queries.
+
+    Examples
+    --------
+    >>> from finattn.attention import Packed
+    >>> Packed(heads=4, key=8, value=16).width, Packed(heads=4, key=8, value=16, tied=True).width
+    (128, 96)
+    """
 
     heads: int
     key: int

@@ -71,6 +71,19 @@ def attend(
     Weights are never held by "softmax", which is fused, nor by "linear" and "identity" under a mask of keys alone, one
     with a query axis of size 1. Mask and bias stay as small as they are given, unless both are.
 
+    Parameters
+    ----------
+    query, key, mask, normaliser, scale, temperature, bias : see `attention_weights`. value : [... s e].
+
+    Returns
+    -------
+    [... t e]; zero where the mask allows nothing.
+
+    Raises
+    ------
+    InputError
+        As `attention_weights`.
+
     Examples
     --------
     >>> query, keys = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.5, 0.5], [-1.0, -1.0]])

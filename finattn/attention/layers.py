@@ -29,6 +29,17 @@ class Context(NamedTuple):
     observed : [b s] bool, who is there. group : [b s] codes, for attention within a group; 0 belongs to none.
     neighbours : [b s s] bool, whom each may attend to. reference : [b m d], tokens that are attended to in place of
     the sequence itself. reference_observed : [b m] bool.
+
+    Examples
+    --------
+    Of three firms the first and the last share an industry, and the last is not observed:
+
+    >>> from finattn.attention import Context, MultiHeadAttention
+    >>> from finattn.config import ModelConfig
+    >>> context = Context(observed=torch.tensor([[True, True, False]]), group=torch.tensor([[7, 8, 7]]))
+    >>> layer = MultiHeadAttention("industry", ModelConfig(width=8, heads=2))
+    >>> layer.weights(torch.zeros(1, 3, 8), context, rows=torch.tensor([0]))[0, 0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     """
 
     observed: Tensor
@@ -237,6 +248,21 @@ class TransformerBlock(nn.Module):
     Parameters
     ----------
     axis, config : of the attention, see `MultiHeadAttention`; and norm, residual, feed_forward, activation, dropout.
+
+    Raises
+    ------
+    InputError
+        As `MultiHeadAttention`.
+
+    Examples
+    --------
+    The first three days are keys alone: the other seven come out.
+
+    >>> from finattn.attention import Context, TransformerBlock
+    >>> from finattn.config import ModelConfig
+    >>> block = TransformerBlock("time", ModelConfig(width=8, heads=2, lookback=4))
+    >>> block(torch.randn(5, 10, 8), Context(torch.ones(5, 10) > 0), skip=3).shape
+    torch.Size([5, 7, 8])
     """
 
     def __init__(self, axis: Axis, config: ModelConfig) -> None:

@@ -32,6 +32,10 @@ def rotate(x: Tensor, position: Tensor, base: float = 10_000.0) -> Tensor:
 def turns(position: Tensor, width: int, base: float = 10_000.0) -> Tensor:
     """Return the complex numbers [t d/2], double precision, by which `rotate` multiplies.
 
+    Parameters
+    ----------
+    position : [t]. width : d, even. base : as of `rotate`.
+
     Raises
     ------
     InputError
@@ -60,6 +64,14 @@ def sinusoidal(length: int, width: int) -> Tensor:
     """Return the sinusoidal positions [t d] of Vaswani et al. (2017).
 
     Dimension 2i holds the sine and 2i + 1 the cosine of position / 10000^(2i/d).
+
+    Parameters
+    ----------
+    length : t, positions 0 to t - 1. width : d.
+
+    Returns
+    -------
+    [t d] float32.
 
     Examples
     --------

@@ -24,6 +24,16 @@ class TopWeights(NamedTuple):
 
     A place that nothing stands on, where fewer than k keys are allowed, has weight 0 and key -1. The logarithm is NaN
     for a normaliser without one.
+
+    Examples
+    --------
+    With the logarithm any score s becomes its weight, exp(s − log_sum_exp), of a key that was not kept too:
+
+    >>> from finattn.attention import top_weights
+    >>> keys = torch.tensor([[[0.0], [2.0], [1.0]]])
+    >>> top = top_weights(torch.ones(1, 1, 1), keys, lambda rows: None, k=1)
+    >>> top.keys.tolist(), round(top.weights.item(), 3), round((0.0 - top.log_sum_exp).exp().item(), 3)
+    ([[[1]]], 0.665, 0.09)
     """
 
     weights: Tensor
@@ -37,6 +47,16 @@ class Summary(NamedTuple):
     entropy : −Σ w log w, nats. effective : exp(entropy), the number of keys that would give it evenly.
     own : mass on the query itself. same : [g h n] mass on other keys of its group, by grouping. outside : [g h n] the
     rest: keys of another group, and those whose group (or whose own) is unknown.
+
+    Examples
+    --------
+    Two firms of group 28, one of group 60, in a head that weighs all alike:
+
+    >>> from finattn.attention import summarise
+    >>> alike, codes = torch.zeros(1, 3, 2), torch.tensor([[28], [28], [60]])
+    >>> found = summarise(alike, alike, lambda rows: None, codes, codes)
+    >>> found.effective.round().tolist(), found.outside[0].numpy().round(2)
+    ([[3.0, 3.0, 3.0]], array([[0.33, 0.33, 0.67]], dtype=float32))
     """
 
     entropy: Tensor
@@ -51,6 +71,17 @@ def top_weights(
     query: Tensor, key: Tensor, mask: MaskOf, k: int, normaliser: str = "softmax", temperature: float = 1.0
 ) -> TopWeights:
     """Return the k heaviest weights of each query [h n d] over the keys [h m d], some queries at a time.
+
+    Parameters
+    ----------
+    query : [h n d]. key : [h m d].
+    mask : gives the mask of a run of queries, see `MaskOf`; None of it allows all.
+    k : weights to keep; all m where there are no more.
+    normaliser, temperature : see `attention_weights`.
+
+    Returns
+    -------
+    `TopWeights` [h n k].
 
     Examples
     --------
@@ -95,7 +126,22 @@ def summarise(
 
     Parameters
     ----------
+    query, key, mask, normaliser, temperature : see `top_weights`.
     groups, key_groups : [n g] and [m g] codes, 0 = unknown. itself : whether query i and key i are the same one.
+
+    Returns
+    -------
+    `Summary`; own, same and outside of a grouping add up to one, or to zero where the mask allows nothing.
+
+    Examples
+    --------
+    Four firms that are weighed alike, two of one group and one whose group is not known:
+
+    >>> from finattn.attention import summarise
+    >>> alike, codes = torch.zeros(1, 4, 2), torch.tensor([[28], [28], [60], [0]])
+    >>> found = summarise(alike, alike, lambda rows: None, codes, codes)
+    >>> found.own[0].tolist(), found.same[0, 0].tolist(), found.outside[0, 0].tolist()
+    ([0.25, 0.25, 0.25, 0.25], [0.25, 0.25, 0.0, 0.0], [0.5, 0.5, 0.75, 0.75])
     """
     heads, queries, _ = query.shape
     levels = groups.shape[1]
@@ -121,7 +167,23 @@ def summarise(
 
 
 def heaviest(weights: Tensor, k: int) -> TopWeights:
-    """Return the k heaviest of dense weights [... m]."""
+    """Return the k heaviest of dense weights [... m].
+
+    Parameters
+    ----------
+    weights : at least 0. k : weights to keep; all m where there are no more.
+
+    Returns
+    -------
+    `TopWeights` [... k], the heaviest first, without the logarithm.
+
+    Examples
+    --------
+    >>> from finattn.attention import heaviest
+    >>> top = heaviest(torch.tensor([0.25, 0.0, 0.75]), k=3)
+    >>> top.keys.tolist(), top.weights.tolist()
+    ([2, 0, -1], [0.75, 0.25, 0.0])
+    """
     highest, keys = weights.topk(min(k, weights.shape[-1]))
     return TopWeights(highest, keys.masked_fill(highest == 0, -1), highest.new_full(highest.shape[:-1], torch.nan))
 

@@ -11,6 +11,15 @@ from torch import Tensor
 def through_firms(rolled: Tensor, weights: Tensor, kept: float = 0.5) -> Tensor:
     """Take shares [i t n] one block down through attention across firms with weights [t n m].
 
+    Parameters
+    ----------
+    rolled : shares of each target in the firms' days above the block. weights : the block's, averaged over heads.
+    kept : share that the residual keeps, from 0 to 1.
+
+    Returns
+    -------
+    [i t n], of the same sums over t and n.
+
     Examples
     --------
     >>> through_firms(torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])).tolist()
@@ -22,6 +31,14 @@ def through_firms(rolled: Tensor, weights: Tensor, kept: float = 0.5) -> Tensor:
 
 def through_time(rolled: Tensor, weights: Tensor, kept: float = 0.5) -> Tensor:
     """Take shares [i t n] one block down through attention along time with weights [t n l].
+
+    Parameters
+    ----------
+    rolled, kept : see `through_firms`. weights : the block's, averaged over heads; lag l = 0 is the day itself.
+
+    Returns
+    -------
+    [i t n], of the same sums over t and n unless a lag reaches before the first day.
 
     Examples
     --------

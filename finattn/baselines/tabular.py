@@ -16,6 +16,16 @@ class FlatWindow(NamedTuple):
     """Rows r of firm-dates, by date and then by firm id.
 
     x : [r f] inputs, finite. y : [r] standardised forward returns. dates : [r]. firms : [r] ids.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.baselines import flat_window
+    >>> from finattn.config import TargetConfig
+    >>> panel, rows = fa.simulate(firms=60, days=30).panel, np.arange(10, 20)
+    >>> table = flat_window(fa.Blocks(panel, rows, fa.Scaling.fit(panel, rows), TargetConfig(horizon=1)), lookback=5)
+    >>> table.x.shape, table.y.shape, str(table.dates[0]), table.firms[:2].tolist()
+    ((592, 50), (592,), '2000-01-17', ['S00000', 'S00001'])
     """
 
     x: np.ndarray

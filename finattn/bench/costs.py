@@ -31,10 +31,24 @@ QUANTITIES = ("operations", "bytes", "seconds", "peak_bytes")
 class Sizes:
     """What to measure: every number of firms with every lookback, at one width.
 
+    Parameters
+    ----------
+    firms : numbers n. lookback : numbers of days l, for attention along time.
+    width : w, of all heads together. heads : of w / heads each. days : t, of a block that a band passes over at once.
+
     Raises
     ------
     InputError
         For a size below one, no size, or heads that do not divide the width.
+
+    Examples
+    --------
+    >>> from finattn.bench import Sizes
+    >>> Sizes(firms=[500], lookback=[20, 60]).width
+    64
+    >>> Sizes(width=30)
+    Traceback (most recent call last):
+    finattn.errors.InputError: width must be divisible by heads = 4, found 30
     """
 
     firms: Sequence[int] = (100, 1000, 5000)
@@ -54,7 +68,24 @@ class Sizes:
 
 
 class Cell(NamedTuple):
-    """One kernel at one size; lookback is 0 along firms, and days count along time alone."""
+    """One kernel at one size; lookback is 0 along firms, and days count along time alone.
+
+    Parameters
+    ----------
+    kernel : "softmax" or "linear" along firms; "windows" or "band" along time.
+    firms, lookback, width, heads, days : as of `Sizes`, one number each.
+
+    Examples
+    --------
+    What a size costs by formula, with nothing measured:
+
+    >>> from finattn.bench import Cell, Measured, costs
+    >>> cell = Cell("softmax", firms=500, lookback=0, width=64, heads=4, days=1)
+    >>> costs([cell, cell._replace(firms=1000)], lambda cell: Measured(None, None))[["firms", "operations", "bytes"]]
+       firms   operations      bytes
+    0    500   64000000.0   512000.0
+    1   1000  256000000.0  1024000.0
+    """
 
     kernel: str
     firms: int
@@ -65,7 +96,15 @@ class Cell(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Median seconds of a date, and the peak of memory over what was held before; None where that is not known."""
+    """Median seconds of a date, and the peak of memory over what was held before; None where that is not known.
+
+    Examples
+    --------
+    >>> from finattn.bench import Cell, measure
+    >>> found = measure(Cell("band", firms=3, lookback=5, width=8, heads=2, days=10))
+    >>> 0 < found.seconds < 60
+    True
+    """
 
     seconds: float | None
     peak_bytes: int | None
@@ -198,7 +237,19 @@ PAIRS = (("softmax", "linear"), ("windows", "band"))
 
 
 def measure(cell: Cell) -> Measured:
-    """Run a kernel at a size, forward without gradients; the peak is right in a process that has run little else."""
+    """Run a kernel at a size, forward without gradients; the peak is right in a process that has run little else.
+
+    Parameters
+    ----------
+    cell : what to run, again and again for half a second, three times at least and fifty at most.
+
+    Examples
+    --------
+    >>> from finattn.bench import Sizes, cells, costs, measure
+    >>> table = costs(cells(Sizes(firms=[4], lookback=[3], width=8, heads=2, days=5)), measure)
+    >>> table.loc[table["seconds"] > 0, "kernel"].tolist()
+    ['softmax', 'linear', 'windows', 'band']
+    """
     make = KERNELS[cell.kernel].make
     with torch.no_grad():
         make(cell._replace(firms=2, lookback=min(cell.lookback, 2), days=2))()  # libraries load at their first use
@@ -211,7 +262,23 @@ def measure(cell: Cell) -> Measured:
 
 
 def measure_apart(cell: Cell) -> Measured:
-    """Run `measure` in a fresh process, so that peaks of memory do not mix; one that is killed has measured nothing."""
+    """Run `measure` in a fresh process, so that peaks of memory do not mix; one that is killed has measured nothing.
+
+    A script that calls it does so under ``if __name__ == "__main__":``, since the new process imports the script.
+
+    Returns
+    -------
+    `Measured`, with None for both where the process was killed, as by a system without memory.
+
+    Examples
+    --------
+    `costs` calls it for what is small enough; a million firms attending to each other are not, and start no process:
+
+    >>> from finattn.bench import Cell, costs, measure_apart
+    >>> cell = Cell("softmax", firms=10**6, lookback=0, width=64, heads=4, days=1)
+    >>> costs([cell], measure_apart)[["operations", "seconds"]].to_numpy().tolist()
+    [[256000000000000.0, nan]]
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(measure, cell).result()
@@ -241,7 +308,22 @@ def _peak_bytes() -> int | None:
 
 
 def cells(sizes: Sizes) -> list[Cell]:
-    """Return every kernel at every size: along time at each lookback too."""
+    """Return every kernel at every size: along time at each lookback too.
+
+    Parameters
+    ----------
+    sizes : a size that is there twice counts once.
+
+    Returns
+    -------
+    One `Cell` each, by kernel, lookback and number of firms.
+
+    Examples
+    --------
+    >>> from finattn.bench import Sizes, cells
+    >>> [(cell.kernel, cell.firms, cell.lookback) for cell in cells(Sizes(firms=[500, 100], lookback=[20]))][:5]
+    [('softmax', 100, 0), ('softmax', 500, 0), ('linear', 100, 0), ('linear', 500, 0), ('windows', 100, 20)]
+    """
     rest = (sizes.width, sizes.heads, sizes.days)
     return [
         Cell(name, firms, lookback, *rest)
@@ -255,6 +337,10 @@ def costs(chosen: Iterable[Cell], measured: Callable[[Cell], Measured] = measure
     """Return a row a cell: its sizes, and of one date operations and bytes by formula, seconds and peak_bytes measured.
 
     What would take more than a trillion operations or 4 GiB is not run, and has NaN for seconds and peak_bytes.
+
+    Parameters
+    ----------
+    chosen : of `cells`. measured : what measures one of them, `measure` or `measure_apart`.
 
     Examples
     --------

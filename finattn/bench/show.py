@@ -30,7 +30,25 @@ _ROWS = ((1, "operations"), (2, "seconds"), (3, "bytes"), (3, "peak_bytes"))
 
 
 def attention(sizes: Sizes, out: str | Path | None = None, as_json: bool = False) -> None:
-    """Measure, print tables (or JSON), and write bench_attention.json and .html into a folder where one is given."""
+    """Measure, print tables (or JSON), and write bench_attention.json and .html into a folder where one is given.
+
+    Each size runs in a fresh process, see `measure_apart`: some seconds for each, of which most go to its start.
+
+    Parameters
+    ----------
+    sizes : what to measure. out : folder for the two files. as_json : print what bench_attention.json holds.
+
+    Examples
+    --------
+    A billion firms are too many to be run: what is printed is by formula alone.
+
+    >>> import contextlib, io
+    >>> from finattn.bench import Sizes, attention
+    >>> with contextlib.redirect_stdout(io.StringIO()) as printed:
+    ...     attention(Sizes(firms=[10**9], lookback=[10**4]), as_json=True)
+    >>> [(row["cheap"], row["by"], row["by_formula"]) for row in json.loads(printed.getvalue())["crossings"]]
+    [('linear', 'firms', 17), ('band', 'lookback', 7)]
+    """
     aside = Console(stderr=True)
     chosen = track(cells(sizes), "measuring", console=aside, transient=True, disable=not aside.is_terminal)
     table = costs(chosen, measure_apart)

@@ -12,6 +12,15 @@ from finattn.bench.costs import KERNELS, PAIRS, QUANTITIES, Cell
 def growth(table: pd.DataFrame) -> pd.DataFrame:
     """Return how each kernel's costs grow: exponents of firms and lookback, slopes of the logarithms by least squares.
 
+    Parameters
+    ----------
+    table : of `costs`.
+
+    Returns
+    -------
+    Frame of kernel, by ("firms" or "lookback", where there are at least two of it), and the exponents of operations,
+    bytes, seconds and peak_bytes, NaN where too little was measured.
+
     Examples
     --------
     >>> from finattn.bench import Measured, Sizes, cells, costs
@@ -45,6 +54,10 @@ def crossing(sizes: Sequence[int], dear: Sequence[float], cheap: Sequence[float]
 
     The smallest size where it always does, infinity where it does not at the largest, NaN where nothing was measured.
 
+    Parameters
+    ----------
+    sizes : increasing. dear, cheap : what each costs at each size, above 0, in one unit.
+
     Examples
     --------
     >>> crossing([10, 1000], dear=[1.0, 100.0], cheap=[10.0, 10.0])
@@ -68,6 +81,28 @@ def crossings(table: pd.DataFrame) -> pd.DataFrame:
 
     Along firms a row; along time a row for each number of firms, and the size is the lookback. What is measured is
     told in words, since it may lie outside the sizes.
+
+    Parameters
+    ----------
+    table : of `costs`.
+
+    Returns
+    -------
+    Frame of cheap and dear (kernels), by ("firms" or "lookback"), firms (NaN along firms), by_formula (the size from
+    which the cheap one takes fewer operations; none up to a million: NaN) and measured.
+
+    Examples
+    --------
+    Made-up seconds, quadratic in firms for softmax and linear for the rest:
+
+    >>> from finattn.bench import Measured, Sizes, cells, costs, crossings
+    >>> seconds = lambda cell: cell.firms**2 * 1e-8 if cell.kernel == "softmax" else cell.firms * 1e-6
+    >>> table = costs(cells(Sizes(firms=[10, 1000], lookback=[20])), lambda cell: Measured(seconds(cell), None))
+    >>> crossings(table)[["cheap", "dear", "firms", "by_formula", "measured"]]
+        cheap     dear   firms  by_formula      measured
+    0  linear  softmax     NaN          17     about 100
+    1    band  windows    10.0           7  not up to 20
+    2    band  windows  1000.0           7  not up to 20
     """
     rows = []
     for dear, cheap in PAIRS:

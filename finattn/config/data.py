@@ -36,6 +36,21 @@ class ReportsConfig:
         of a quarter and of a year, must not be mixed.
     stale_after : age beyond which a figure is missing, "15M"; None for never.
     rule : which columns say when, and which row wins, by the names of `finattn.data.asof.Rule`.
+
+    Raises
+    ------
+    InputError
+        For a path without columns, or columns without a path.
+
+    Examples
+    --------
+    >>> from finattn.config import DataConfig, ReportsConfig
+    >>> reports = ReportsConfig("reports.csv", {"assets": "total_assets"}, where={"period_focus": "FY"})
+    >>> DataConfig("file", path="prices.csv", reports=reports).reports.stale_after
+    '15M'
+    >>> ReportsConfig("reports.csv")
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.reports.columns must be given with data.reports.path and only with it, found {}
     """
 
     path: str | None = None
@@ -90,6 +105,21 @@ class DataConfig:
     industries : a file with firm and, as there are, industry and name; with start and end, a row for each stretch of
         days. industries_columns : our names of its columns. industry_levels : its columns of words, from the coarsest
         level to the finest, that codes of the scheme "custom" are made of.
+
+    Raises
+    ------
+    InputError
+        For an unknown source, one without its path, and keys that do not go together.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import DataConfig, SimulatedConfig
+    >>> fa.load(DataConfig("simulated", end="2000-01-31", simulated=SimulatedConfig(firms=60, days=40))).shape
+    (21, 60)
+    >>> DataConfig("file")
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.path must be given for source 'file' or 'panel' and only then, found None
     """
 
     source: Source = "sample"

@@ -51,6 +51,22 @@ class SplitsConfig:
     decisions : dates on which forecasts are made and scored; training and validation are not bound to them.
     train_every : rows from one that is trained on to the next; validation uses every row. With a target of many rows
         labels overlap: every fifth row costs a fifth and gives up little.
+
+    Raises
+    ------
+    InputError
+        For a negative embargo or a step of no row; for the rest, see `finattn.splits.WalkForward`.
+
+    Examples
+    --------
+    >>> from dataclasses import asdict
+    >>> import numpy as np
+    >>> import finattn as fa
+    >>> from finattn.config import SplitsConfig
+    >>> splits = SplitsConfig("2015-01-01", test="2Y", valid="1Y", decisions="month-end")
+    >>> days = np.arange("2010-01-01", "2019-01-01", dtype="datetime64[D]")
+    >>> [len(fold.test) for fold in fa.WalkForward(**asdict(splits), horizon=21).split(days)]
+    [24, 24]
     """
 
     first_test: str = "2000-01-01"
@@ -82,6 +98,19 @@ class BaselinesConfig:
     elastic_net_strengths : shares of the penalty at which all coefficients are zero; elastic_net_ratios : of its
         absolute part.
     boosting_rates, boosting_leaves : learning rates, and leaves of a tree.
+
+    Raises
+    ------
+    InputError
+        For no choice, and one that is not above 0.
+
+    Examples
+    --------
+    >>> from finattn.config import BaselinesConfig, RunConfig
+    >>> from finattn.ladder import standard
+    >>> config = RunConfig(baselines=BaselinesConfig(momentum_windows=(21, 252)))
+    >>> next(rung.trials for rung in standard(config) if rung.name == "momentum")
+    ({'window': 21}, {'window': 252})
     """
 
     ridge_strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -109,7 +138,27 @@ class BaselinesConfig:
 
 @dataclass(frozen=True)
 class PortfolioConfig:
-    """The long-short portfolio: `quantiles` of firms by score, `cost` a unit traded (0.001 is ten basis points)."""
+    """The long-short portfolio of a run, see `finattn.evaluation.portfolio`.
+
+    Parameters
+    ----------
+    quantiles : of firms by score, of which the highest is bought and the lowest sold; at least 2.
+    cost : of a unit traded, a fraction: 0.001 is ten basis points.
+
+    Raises
+    ------
+    InputError
+        For fewer than two quantiles and a cost out of its range.
+
+    Examples
+    --------
+    >>> from finattn.config import PortfolioConfig
+    >>> PortfolioConfig(quantiles=10, cost=0.0005)
+    PortfolioConfig(quantiles=10, cost=0.0005)
+    >>> PortfolioConfig(cost=5)  # basis points
+    Traceback (most recent call last):
+    finattn.errors.InputError: portfolio.cost must be at least 0 and below 1, found 5
+    """
 
     quantiles: int = 5
     cost: float = 0.001

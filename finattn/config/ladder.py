@@ -12,6 +12,20 @@ class LadderConfig:
     Parameters
     ----------
     rungs : by name, the lowest first; all that the panel allows where empty (see `finattn.ladder.standard`).
+
+    Raises
+    ------
+    InputError
+        For what is no list of names; a name that no rung has is refused where the ladder is climbed.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import LadderConfig, RunConfig
+    >>> from finattn.ladder import select
+    >>> config = RunConfig(ladder=LadderConfig(("zero", "ridge", "look_up")))
+    >>> [rung.name for rung in select(config, fa.simulate(firms=60, days=30).panel)]
+    ['zero', 'ridge', 'look_up']
     """
 
     rungs: tuple[str, ...] = ()

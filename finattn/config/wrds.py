@@ -47,6 +47,20 @@ class WrdsConfig:
         after the lag where there is none ("rdq").
     stale_after : age, from the end of the fiscal period, beyond which a figure is missing; None for never.
     link_types, link_primary : linktype and linkprim of the links that are used.
+
+    Raises
+    ------
+    InputError
+        For what WRDS does not have, keys that do not go together, and a URL with a password, which is not shown.
+
+    Examples
+    --------
+    >>> from finattn.config import WrdsConfig
+    >>> WrdsConfig("wrds", compustat="annual", items=("book_equity", "leverage")).availability
+    'lag'
+    >>> WrdsConfig(compustat="annual")
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.wrds.items must be given with data.wrds.compustat and only with it, found ()
     """
 
     extracts: str | None = None

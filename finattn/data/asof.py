@@ -32,6 +32,18 @@ class Joined(NamedTuple):
     row (t, n) : place in the table of the row that wins at each firm-date, also where it is stale; -1 for none.
     counts : rows of the table by what became of them (they add up to ``rows``), ``unknown_firms`` in the table,
         ``firms_without_rows`` in the panel, and listed ``stale_firm_dates``, at which the row that wins is too old.
+
+    Examples
+    --------
+    A report that is known from the second date on, and too old on the third:
+
+    >>> import finattn as fa
+    >>> from finattn.data.asof import look_up
+    >>> panel = fa.Panel(["2020-04-30", "2020-05-01", "2022-05-02"], ["A"], [[0.0]] * 3)
+    >>> reports = pd.DataFrame({"firm": ["A"], "period_end": "2020-03-31", "available": "2020-05-01", "assets": 7.0})
+    >>> found = look_up(panel, reports, ["assets"], stale_after="15M")
+    >>> found.values[:, 0, 0].tolist(), found.row[:, 0].tolist(), found.counts["stale_firm_dates"]
+    ([nan, 7.0, nan], [-1, 0, 0], 1)
     """
 
     values: np.ndarray
@@ -40,7 +52,18 @@ class Joined(NamedTuple):
 
 
 class Spans(NamedTuple):
-    """What `spans` found: codes (t, n) int32, 0 = unknown, and counts of rows and firm-dates."""
+    """What `spans` found: codes (t, n) int32, 0 = unknown, and counts of rows and firm-dates.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.data.asof import spans
+    >>> panel = fa.Panel(["2020-01-02", "2020-01-03"], ["A", "B"], [[0.0, 0.0]] * 2)
+    >>> table = pd.DataFrame({"firm": ["A", "Z"], "sic": [2834, 6021], "start": "2020-01-03", "end": None})
+    >>> found = spans(panel, table)
+    >>> found.codes.tolist(), {reason: count for reason, count in found.counts.items() if count}
+    ([[0, 0], [2834, 0]], {'rows': 2, 'of_unknown_firms': 1, 'used': 1, 'unknown_firms': 1, 'uncoded': 3})
+    """
 
     codes: np.ndarray
     counts: dict[str, int]

@@ -49,6 +49,16 @@ class Delayed(Truth):
     r2 : 1 − Σ (r − oracle)² / Σ r², r the compounded return, pooled over the last rows of calendar quarters.
     slope : the factor above. query_map, key_map : W_Q and W_K (f, p). query_bias : (p,).
     cross_sector : realised share of the weights, on the first row, that lie in another sector than the firm's.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> panel, truth = fa.simulate_quarterly(firms=60, years=2)
+    >>> round(truth.r2, 2), round(truth.cross_sector, 2)
+    (0.05, 0.75)
+    >>> peers = truth.attention(panel.features[-1])[0]  # whom the first firm listens to, on the last row
+    >>> panel.firms[peers.argmax()].item(), round(float(peers.max()), 2)
+    ('S00057', 0.28)
     """
 
     slope: float

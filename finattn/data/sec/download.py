@@ -38,7 +38,24 @@ _TIMEOUT = 60
 
 @dataclass
 class Fetched:
-    """Quarters that were downloaded, those that were there already, and the newest where it is not published yet."""
+    """Quarters that were downloaded, those that were there already, and the newest where it is not published yet.
+
+    Examples
+    --------
+    A folder that has all that is asked for, with an empty quarter, so that nothing is downloaded:
+
+    >>> import tempfile, zipfile
+    >>> from finattn.config import SecConfig
+    >>> from finattn.data import sec
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     Path(name, "company_tickers.json").touch()
+    ...     with zipfile.ZipFile(f"{name}/2015q1.zip", "w") as quarter:
+    ...         for member in ("sub.txt", "num.txt", "tag.txt"):
+    ...             quarter.writestr(member, "")
+    ...     found = sec.fetch(SecConfig(name, "Your Name you@example.org", first="2015Q1", last="2015Q1"))
+    >>> found.downloaded, found.present
+    ([], ['2015Q1'])
+    """
 
     downloaded: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
@@ -95,6 +112,16 @@ def fetch(
     InputError
         Without a folder or a user agent, where the server refuses or fails for good, where what it sends is not such a
         file, and where something else has its name.
+
+    Examples
+    --------
+    The SEC wants to know who asks:
+
+    >>> from finattn.config import SecConfig
+    >>> from finattn.data import sec
+    >>> sec.fetch(SecConfig("sec", first="2015Q1"))
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.sec.user_agent must be your name and own e-mail, to download, found None
     """
     require("data.sec.folder", config.folder, config.folder is not None, "a folder, to download")
     require("data.sec.user_agent", config.user_agent, config.user_agent, "your name and own e-mail, to download")

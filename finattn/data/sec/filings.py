@@ -44,12 +44,35 @@ def reports(config: SecConfig, firms: Sequence[str] | None = None) -> pd.DataFra
     ------
     InputError
         Naming the file, and the member, row and column, of what cannot be.
+
+    Examples
+    --------
+    A quarter with one made-up filing:
+
+    >>> import tempfile, zipfile
+    >>> from finattn.config import SecConfig
+    >>> from finattn.data import sec
+    >>> members = {
+    ...     "sub.txt": "adsh,cik,sic,form,period,fy,fp,accepted\n"
+    ...                "0000000011-15-000001,11,3571,10-K,20141231,2014,FY,2015-02-20 16:31:00.0\n",
+    ...     "num.txt": "adsh,tag,version,ddate,qtrs,uom,value\n"
+    ...                "0000000011-15-000001,Assets,us-gaap/2014,20141231,0,USD,7\n",
+    ...     "tag.txt": "tag,version\nAssets,us-gaap/2014\n",
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(f"{folder}/2015q1.zip", "w") as quarter:
+    ...         for member, text in members.items():
+    ...             quarter.writestr(member, text.replace(",", "\t"))
+    ...     table = sec.reports(SecConfig(folder, first="2015Q1", identify="cik"))
+    >>> table[["firm", "available", "period_end", "assets"]]
+      firm           available period_end  assets
+    0   11 2015-02-20 16:31:00 2014-12-31     7.0
     """
     return _reports(*_read(config, firms))
 
 
 def industries(config: SecConfig, firms: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the SIC code that each firm had, from the close at which a filing with it was known to the next change.
+    r"""Return the SIC code that each firm had, from the close at which a filing with it was known to the next change.
 
     Parameters
     ----------
@@ -60,15 +83,46 @@ def industries(config: SecConfig, firms: Sequence[str] | None = None) -> pd.Data
     Frame of firm, industry, start and end (days, both inside; NaT where the code stands), for
     `finattn.data.asof.spans`. A filing accepted at 16:00 or later counts from the next day. Filings without a code say
     nothing.
+
+    Raises
+    ------
+    InputError
+        As `reports`.
+
+    Examples
+    --------
+    A quarter with one made-up filing, accepted after the close:
+
+    >>> import tempfile, zipfile
+    >>> from finattn.config import SecConfig
+    >>> from finattn.data import sec
+    >>> members = {
+    ...     "sub.txt": "adsh,cik,sic,form,period,fy,fp,accepted\n"
+    ...                "0000000011-15-000001,11,3571,10-K,20141231,2014,FY,2015-02-20 16:31:00.0\n",
+    ...     "num.txt": "adsh,tag,version,ddate,qtrs,uom,value\n",
+    ...     "tag.txt": "tag,version\n",
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(f"{folder}/2015q1.zip", "w") as quarter:
+    ...         for member, text in members.items():
+    ...             quarter.writestr(member, text.replace(",", "\t"))
+    ...     sec.industries(SecConfig(folder, first="2015Q1", identify="cik"))
+      firm  industry      start end
+    0   11      3571 2015-02-21 NaT
     """
     return _industries(*_read(config, firms))
 
 
 def attach(panel: Panel, config: SecConfig) -> Panel:
-    """Return the panel with the characteristics of `config.items` as features and, where it has no codes, with SIC.
+    r"""Return the panel with the characteristics of `config.items` as features and, where it has no codes, with SIC.
 
     Row t has what filings said that were accepted before 16:00 Eastern time of dates[t], also on the few days on which
     the exchange closes earlier: what was accepted between that close and 16:00 then counts some hours too early.
+
+    Parameters
+    ----------
+    panel : whose firms are tickers or CIKs, as `config.identify` says.
+    config : folder, quarters, forms, items and the age beyond which they are missing.
 
     Returns
     -------
@@ -78,6 +132,30 @@ def attach(panel: Panel, config: SecConfig) -> Panel:
     ------
     InputError
         As `reports`; also where no firm of the panel has a filing.
+
+    Examples
+    --------
+    A quarter with one made-up filing, accepted after the close of the first date:
+
+    >>> import finattn as fa
+    >>> import tempfile, zipfile
+    >>> from finattn.config import SecConfig
+    >>> from finattn.data import sec
+    >>> members = {
+    ...     "sub.txt": "adsh,cik,sic,form,period,fy,fp,accepted\n"
+    ...                "0000000011-15-000001,11,3571,10-K,20141231,2014,FY,2015-02-20 16:31:00.0\n",
+    ...     "num.txt": "adsh,tag,version,ddate,qtrs,uom,value\n"
+    ...                "0000000011-15-000001,Assets,us-gaap/2014,20141231,0,USD,7\n",
+    ...     "tag.txt": "tag,version\nAssets,us-gaap/2014\n",
+    ... }
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(f"{folder}/2015q1.zip", "w") as quarter:
+    ...         for member, text in members.items():
+    ...             quarter.writestr(member, text.replace(",", "\t"))
+    ...     panel = fa.Panel(["2015-02-20", "2015-02-23"], ["11"], [[0.0], [0.01]])
+    ...     panel = sec.attach(panel, SecConfig(folder, first="2015Q1", identify="cik", items=("assets",)))
+    >>> panel.features[:, 0, 0].tolist(), panel.industry[:, 0].tolist()
+    ([nan, 7.0], [0, 3571])
     """
     quarter, ciks = _read(config, panel.firms.tolist())
     table = _reports(quarter, ciks)

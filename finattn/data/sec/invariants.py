@@ -121,16 +121,40 @@ def _show(value: object) -> str:
 
 
 def check(path: str | Path) -> list[str]:
-    """Return what is wrong with a quarterly zip, a sentence for each kind of fault; none where it is as it should be.
+    r"""Return what is wrong with a quarterly zip, a sentence for each kind of fault; none where it is as it should be.
 
     Members sub.txt, num.txt and tag.txt with their columns; accession numbers unique in sub.txt and all others known
     there; tags known in tag.txt; the key of num.txt unique; dates, durations, values, codes and moments of acceptance
     that can be read, and no filing accepted more than 15 days before its period's end.
 
+    Parameters
+    ----------
+    path : such as "sec/2015q1.zip".
+
+    Returns
+    -------
+    Sentences that name the file, the member, the column, what was found and the first row of it.
+
     Raises
     ------
     InputError
         Where nothing more can be said: no zip archive, members or columns missing, cells that are no numbers.
+
+    Examples
+    --------
+    A number of a filing that is not there:
+
+    >>> import tempfile, zipfile
+    >>> from finattn.data import sec
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(f"{folder}/2015q1.zip", "w") as quarter:
+    ...         quarter.writestr("sub.txt", "adsh\tcik\tsic\tform\tperiod\tfy\tfp\taccepted\n")
+    ...         quarter.writestr("tag.txt", "tag\tversion\nA\tB\n")
+    ...         number = "7\tA\tB\t20141231\t0\tUSD\t1\n"
+    ...         quarter.writestr("num.txt", f"adsh\ttag\tversion\tddate\tqtrs\tuom\tvalue\n{number}")
+    ...     faults = sec.check(f"{folder}/2015q1.zip")
+    >>> [fault.split(": ", 1)[1] for fault in faults]
+    ["num.txt: adsh must be a filing of sub.txt, found '7' in row 0"]
     """
     with open_archive(path, MEMBERS, limit=LARGEST) as archive:
         sub, tag = read_sub(archive), pd.concat(list(read_table(archive, "tag.txt", TAG)))

@@ -23,7 +23,17 @@ _MARK = b"finattn"  # key of a file's metadata that says what was asked for
 
 
 class Fetched(NamedTuple):
-    """What `fetch` did: the rows of each table that it read, and the tables whose extracts were there already."""
+    """What `fetch` did: the rows of each table that it read, and the tables whose extracts were there already.
+
+    Examples
+    --------
+    Of a call that went on where another was interrupted, written down here as there is no server:
+
+    >>> from finattn.data.wrds import Fetched
+    >>> found = Fetched(Path("wrds"), rows={"stksecurityinfohist": 150, "funda": 900}, skipped=("msf_v2",))
+    >>> sum(found.rows.values()), sorted([*found.rows, *found.skipped])
+    (1050, ['funda', 'msf_v2', 'stksecurityinfohist'])
+    """
 
     folder: Path
     rows: dict[str, int]
@@ -49,6 +59,14 @@ def fetch(
     InputError
         Where the server does not answer, a table or a column is not there or not permitted, the connection breaks, or
         a file is in the way that `fetch` did not write. No message holds a password.
+
+    Examples
+    --------
+    >>> from finattn.config import WrdsConfig
+    >>> from finattn.data import wrds
+    >>> wrds.fetch(WrdsConfig(extracts="wrds"), "1990-01-01", "2023-12-31")
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.wrds.database must be given, the URL of a server, found None
     """
     require("data.wrds.database", config.database, config.database is not None, "given, the URL of a server")
     require("data.wrds.extracts", config.extracts, config.extracts is not None, "given, a folder for the extracts")

@@ -16,7 +16,25 @@ from finattn.panel import Panel
 
 
 def load(config: DataConfig) -> Panel:
-    """Return the panel of a configuration with source "wrds", between its start and end; see `load_wrds`."""
+    """Return the panel of a configuration with source "wrds", between its start and end; see `load_wrds`.
+
+    Parameters
+    ----------
+    config : of which `wrds`, start and end are used.
+
+    Raises
+    ------
+    InputError
+        As `load_wrds`.
+
+    Examples
+    --------
+    >>> from finattn.config import DataConfig, WrdsConfig
+    >>> from finattn.data import wrds
+    >>> wrds.load(DataConfig("wrds", start="1990-01-01", wrds=WrdsConfig("extracts")))  # before `wrds.fetch`
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.wrds.extracts must be a folder, found none at extracts
+    """
     return load_wrds(config.wrds, config.start, config.end)
 
 
@@ -39,6 +57,28 @@ def load_wrds(config: WrdsConfig, start: str | None = None, end: str | None = No
     ------
     InputError
         For extracts that are not there, lack columns, or hold what cannot be.
+
+    Examples
+    --------
+    Extracts of two months of one made-up share:
+
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> from finattn.config import WrdsConfig
+    >>> from finattn.data.wrds import load_wrds
+    >>> stocks = pd.DataFrame({
+    ...     "permno": 10001, "mthcaldt": ["2020-01-31", "2020-02-28"], "mthret": [0.1, -0.05], "mthprc": [10.0, 9.5],
+    ...     "shrout": 1000, "mthprcvol": 5e4, "mthdelflg": "N"})
+    >>> names = pd.DataFrame({
+    ...     "permno": [10001], "secinfostartdt": "1990-01-01", "secinfoenddt": "2024-12-31", "issuernm": "ACME",
+    ...     "siccd": 2834, "sharetype": "NS", "securitytype": "EQTY", "securitysubtype": "COM", "usincflg": "Y",
+    ...     "issuertype": "CORP", "primaryexch": "N", "conditionaltype": "RW", "tradingstatusflg": "A"})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     stocks.to_csv(f"{folder}/msf_v2.csv", index=False)
+    ...     names.to_csv(f"{folder}/stksecurityinfohist.csv", index=False)
+    ...     panel = load_wrds(WrdsConfig(folder, industries="crsp"))
+    >>> panel.names, panel.returns[:, 0].tolist(), panel.market_cap[:, 0].tolist(), panel.industry[:, 0].tolist()
+    (('ACME',), [0.1, -0.05], [10000000.0, 9500000.0], [2834, 2834])
     """
     require("data.wrds.extracts", config.extracts, config.extracts is not None, "given, a folder with a file a table")
     tables = needed(config)

@@ -36,6 +36,15 @@ class Outside:
     ----------
     session : a session of curl_cffi for yfinance, with a proxy perhaps; None for yfinance's own.
     sleep : waits for seconds. random : a number from 0 to 1. now : the time, with a time zone.
+
+    Examples
+    --------
+    >>> from finattn.config import YahooConfig
+    >>> from finattn.data import yahoo
+    >>> outside = yahoo.Outside(now=lambda: pd.Timestamp("2024-06-28 20:45", tz="UTC"))
+    >>> yahoo.fetch(YahooConfig(("AAPL",)), start="2024-07-01", outside=outside)
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.start must be in the past, found '2024-07-01'
     """
 
     session: Any = None

@@ -30,6 +30,26 @@ class Fetched:
     ----------
     table : a row a ticker with ticker, status, rows (in the cache), first, last (days of them), reason (why the status
         is "refetched" or "failed"). A ticker that failed keeps the rows that the cache had.
+
+    Examples
+    --------
+    A cache that has the one day that is asked for, so that Yahoo is not asked:
+
+    >>> import tempfile
+    >>> from finattn.config import YahooConfig
+    >>> from finattn.data import yahoo
+    >>> from finattn.data.yahoo.cache import About, Cached, place, write
+    >>> about = About("A", "America/New_York", "USD", "A", "2024-06-04", "2024-06-04", 990, "2024-06-05T00:00:00Z")
+    >>> row = {"close": 50.0, "adjusted_close": 50.0, "volume": 8.0, "split": 1.0, "dividend": 0.0}
+    >>> with tempfile.TemporaryDirectory() as cache:
+    ...     config = YahooConfig(("A",), cache)
+    ...     write(place(config, "A"), Cached(about, pd.DataFrame(row, pd.to_datetime(["2024-06-04"]))))
+    ...     found = yahoo.fetch(config, start="2024-06-04", end="2024-06-04")
+    >>> found.table[["ticker", "status", "rows", "last"]]
+      ticker     status  rows       last
+    0      A  unchanged     1 2024-06-04
+    >>> found.counts["unchanged"], found.counts["failed"]
+    (1, 0)
     """
 
     table: pd.DataFrame

@@ -27,10 +27,26 @@ _CAVEATS = (
 def load(config: DataConfig) -> Panel:
     """Read what `finattn data fetch yahoo` brought, with the industries of a table of one's own.
 
+    Parameters
+    ----------
+    config : of which `yahoo`, start, longest_gap, periods_per_year and the keys of industries are used.
+
+    Returns
+    -------
+    Panel, see `read_panel`.
+
     Raises
     ------
     InputError
         As `read_panel`, and for the table of industries.
+
+    Examples
+    --------
+    >>> from finattn.config import DataConfig, YahooConfig
+    >>> from finattn.data import yahoo
+    >>> yahoo.load(DataConfig("yahoo", yahoo=YahooConfig(("A",), cache="data")))  # before `yahoo.fetch`
+    Traceback (most recent call last):
+    finattn.errors.InputError: data.yahoo.tickers must be in the cache data, found no 'A': run finattn data fetch yahoo
     """
     panel = read_panel(config.yahoo, config.start, config.longest_gap, config.periods_per_year)
     return panel if config.industries is None else with_industries(panel, config)

@@ -45,6 +45,16 @@ class Wide(NamedTuple):
     """One model's forecasts as dense arrays, seeds averaged; NaN = no forecast (or, in `realised`, not known).
 
     The axes are those of the whole table, so that the arrays of two models line up.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> wide = forecasts.wide("mean")
+    >>> wide.score.shape, str(wide.dates[0]), wide.firms[:3].tolist(), wide.realised[0, :3].round(4).tolist()
+    ((52, 20), '2020-01-03', ['AAPL', 'AMD', 'BAC'], [0.008, -0.0043, -0.0014])
     """
 
     dates: NDArray[np.datetime64]

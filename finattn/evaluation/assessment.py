@@ -21,7 +21,22 @@ __all__ = ["Assessment", "assess"]
 
 @dataclass(frozen=True)
 class Assessment:
-    """Tables of a backtest; one that cannot be had is empty, and `lacking` says why."""
+    """Tables of a backtest; one that cannot be had is empty, and `lacking` says why.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> found = fa.assess(forecasts, panel)
+    >>> found.summary[["model", "side", "sharpe", "p_holm"]].round(2)
+      model   side  sharpe  p_holm
+    0  mean  gross    0.64    0.49
+    1  mean    net    0.60    0.51
+    >>> found.lacking[-1]
+    'factors: alpha needs factors, found none given and a panel without them'
+    """
 
     daily: pd.DataFrame
     """As `portfolio.backtest` returns it."""

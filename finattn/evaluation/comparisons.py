@@ -35,7 +35,15 @@ _SIZE = 0.05
 
 
 class DieboldMariano(NamedTuple):
-    """Test that two forecasts lose the same on average; NaN where nothing varies or too few dates are left."""
+    """Test that two forecasts lose the same on average; NaN where nothing varies or too few dates are left.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import diebold_mariano
+    >>> found = diebold_mariano([1, 3, 1, 3, 1, 3], [2, 1, 2, 1, 2, 1], overlap=1)
+    >>> found.mean_difference, round(found.p_value, 3), found.kernel
+    (0.5, 0.196, 'bartlett')
+    """
 
     statistic: float
     p_value: float
@@ -49,7 +57,16 @@ class DieboldMariano(NamedTuple):
 
 
 class ClarkWest(NamedTuple):
-    """Test that the larger of two nested models is no better in the population; NaN where the forecasts are equal."""
+    """Test that the larger of two nested models is no better in the population; NaN where the forecasts are equal.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import clark_west
+    >>> signal, noise = np.random.default_rng(0).standard_normal((2, 250))
+    >>> found = clark_west(0.2 * signal + noise, np.zeros(250), 0.2 * signal, overlap=0)
+    >>> round(found.mean_difference, 3), round(found.standard_error, 3), round(found.p_value, 3)
+    (0.059, 0.023, 0.006)
+    """
 
     statistic: float
     p_value: float
@@ -62,7 +79,15 @@ class ClarkWest(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A mean over dates with its bootstrap error; NaN for fewer than two blocks and where nothing varies."""
+    """A mean over dates with its bootstrap error; NaN for fewer than two blocks and where nothing varies.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import bootstrap_mean
+    >>> found = bootstrap_mean(np.arange(101) % 7 / 100, overlap=4)
+    >>> f"{found.estimate:.3f} ({found.lower:.3f} to {found.upper:.3f}), blocks of {found.block} dates"
+    '0.029 (0.026 to 0.032), blocks of 5 dates'
+    """
 
     estimate: float
     standard_error: float
@@ -76,7 +101,15 @@ class Interval(NamedTuple):
 
 
 class SeedVariance(NamedTuple):
-    """A mean over seeds and dates whose error is split by where it comes from."""
+    """A mean over seeds and dates whose error is split by where it comes from.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import seed_variance
+    >>> found = seed_variance([[0.02, 0.06, 0.01, 0.05], [0.04, 0.05, 0.02, 0.07]], overlap=0)
+    >>> round(found.sampling_error, 4), round(found.seed_error, 4), round(found.standard_error, 4)
+    (0.0052, 0.005, 0.0072)
+    """
 
     estimate: float
     sampling_error: float

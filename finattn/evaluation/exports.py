@@ -21,7 +21,19 @@ __all__ = ["VectorbtFrames", "price_index", "to_alphalens", "to_quantstats", "to
 
 
 class VectorbtFrames(NamedTuple):
-    """Frames with a row for each date that `backtest` accounts for, and a column for each firm."""
+    """Frames with a row for each date that `backtest` accounts for, and a column for each firm.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import Scheme
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> frames = forecasts.to_vectorbt(panel, scheme=Scheme("top_k", k=3))
+    >>> frames.weights.iloc[0].nlargest(3).round(3).to_dict()
+    {'AAPL': 0.333, 'AMD': 0.333, 'MSFT': 0.333}
+    """
 
     close: pd.DataFrame
     """Prices that compounded returns make."""

@@ -16,7 +16,18 @@ _LEAST_DATES = 3
 
 
 class FamaMacBeth(NamedTuple):
-    """Average coefficients with errors, and the coefficients of every date."""
+    """Average coefficients with errors, and the coefficients of every date.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import fama_macbeth
+    >>> size = np.random.default_rng(0).standard_normal((60, 30, 1))
+    >>> found = fama_macbeth(0.01 - 0.02 * size[:, :, 0], size, ["size"], overlap=0)
+    >>> found.coefficients.head(2).round(3)
+       const  size
+    0   0.01 -0.02
+    1   0.01 -0.02
+    """
 
     summary: pd.DataFrame
     """name, estimate, standard_error, t, p_value (two-sided); the constant comes first."""

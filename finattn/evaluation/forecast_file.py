@@ -38,7 +38,21 @@ OPTIONAL = ("score", "model")
 
 
 class ForecastFile(NamedTuple):
-    """Forecasts of a file, and how many of its rows are not among them and why."""
+    """Forecasts of a file, and how many of its rows are not among them and why.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.evaluation import read_forecasts
+    >>> mine = pd.DataFrame({"date": "2020-03-31", "firm": ["AAPL", "AMD", "ENRN"], "prediction": [0.01, 0.02, 0.03]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mine.to_csv(f"{folder}/mine.csv", index=False)
+    ...     found = read_forecasts(f"{folder}/mine.csv", fa.sample()["2020":], TargetConfig(horizon=5), drop=True)
+    >>> len(found.forecasts.table), found.dropped["firm not in the panel"]
+    (2, 1)
+    """
 
     forecasts: Forecasts
     dropped: dict[str, int]

@@ -70,6 +70,23 @@ def by_year(forecasts: Forecasts, quantiles: int = 5, k: int | None = None) -> p
         With `COLUMNS`, by year, then model, then metric: group (the year), the metric's `Estimate` as in
         `tables.summary`, firms (mean number judged on a date) and unknown (forecasts whose outcome is not known).
         A model without forecasts in a year has no row.
+
+    Raises
+    ------
+    InputError
+        `quantiles` is below 2, or `k` below 0.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import by_year
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> found = by_year(forecasts)
+    >>> found[found["metric"] == "rank_ic"][["group", "model", "estimate", "standard_error", "dates"]].round(3)
+      group model  estimate  standard_error  dates
+    1  2020  mean     0.077           0.068     52
     """
     tables = [
         measure(forecasts.wide(model), quantiles, k).assign(model=model, group=lambda table: table["date"].dt.year)
@@ -119,6 +136,20 @@ def by_group(
     InputError
         `by`, `size_groups` or `level` is none that there is, the panel has no market capitalisation or no industry
         codes, or a date or firm of the forecasts is not in the panel.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import by_group
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> found = by_group(forecasts, panel, "industry")
+    >>> found[(found["metric"] == "hit_rate") & (found["firms"] > 2)][["group", "estimate", "firms"]].round(3)
+                                     group  estimate  firms
+    15                       Manufacturing     0.529   12.0
+    26                        Retail trade     0.558    3.0
+    37  Finance, insurance and real estate     0.538    3.0
     """
     axes = forecasts.wide(forecasts.models[0])
     rows, columns = positions(axes.dates, panel.dates, "date"), positions(axes.firms, panel.firms, "firm")
@@ -168,6 +199,19 @@ def decay(
     ------
     InputError
         A horizon is below 1, `missing_delisting_return` is none, or a date or firm is not in the panel.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import decay
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> decay(forecasts, panel, horizons=(1, 5, 21))[["horizon", "estimate", "lower", "upper", "overlap"]].round(3)
+       horizon  estimate  lower  upper  overlap
+    0        1     0.077 -0.060  0.213        0
+    1        5     0.046 -0.068  0.160        1
+    2       21     0.104 -0.119  0.327        4
     """
     axes = forecasts.wide(forecasts.models[0])
     rows, columns = positions(axes.dates, panel.dates, "date"), positions(axes.firms, panel.firms, "firm")

@@ -21,7 +21,15 @@ _BOOTSTRAPS = {"stationary": StationaryBootstrap, "moving": MovingBlockBootstrap
 
 
 class Estimate(NamedTuple):
-    """A mean over dates with two accounts of its error; what cannot be computed is NaN."""
+    """A mean over dates with two accounts of its error; what cannot be computed is NaN.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import mean_inference
+    >>> found = mean_inference([0.02, 0.05, -0.01, 0.03, 0.01, 0.04], overlap=0)
+    >>> f"{found.estimate:.3f} ± {found.standard_error:.3f} (95%: {found.lower:.3f} to {found.upper:.3f})"
+    '0.023 ± 0.005 (95%: 0.009 to 0.037)'
+    """
 
     estimate: float
     standard_error: float
@@ -55,6 +63,11 @@ def hac_lag(dates: int, overlap: int) -> int:
     overlap : int
         Later decision dates whose target overlaps that of a date.
 
+    Returns
+    -------
+    int
+        In decision dates.
+
     Examples
     --------
     >>> hac_lag(100, 0), hac_lag(100, 20)
@@ -68,6 +81,14 @@ def mean_block(dates: int, overlap: int) -> int:
 
     T^(1/3) is the rate at which the best block grows (Politis and White 2004); a block shorter than overlap + 1 would
     tear apart targets that share days.
+
+    Parameters
+    ----------
+    dates, overlap : see `hac_lag`.
+
+    Returns
+    -------
+    int
 
     Examples
     --------

@@ -33,7 +33,15 @@ _MOST_BLOCKS = 20
 
 
 class Trials(NamedTuple):
-    """The search that a strategy comes from, where the Sharpe ratios of its trials are not all at hand."""
+    """The search that a strategy comes from, where the Sharpe ratios of its trials are not all at hand.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import Trials, deflated_sharpe
+    >>> returns = 0.001 + 0.01 * np.random.default_rng(0).standard_normal(500)
+    >>> [round(deflated_sharpe(returns, Trials(number, 0.5 / 250)).probability, 3) for number in (1, 5, 50)]
+    [0.945, 0.661, 0.255]
+    """
 
     number: float
     """Of independent trials: of correlated ones count fewer."""
@@ -42,7 +50,15 @@ class Trials(NamedTuple):
 
 
 class SharpeProbability(NamedTuple):
-    """How probable it is that the true Sharpe ratio exceeds a benchmark; NaN where returns do not vary."""
+    """How probable it is that the true Sharpe ratio exceeds a benchmark; NaN where returns do not vary.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import probabilistic_sharpe
+    >>> found = probabilistic_sharpe(0.001 + 0.01 * np.random.default_rng(0).standard_normal(500))
+    >>> f"{found.probability:.0%} that a Sharpe ratio of {found.sharpe * 252**0.5:.2f} a year is above 0"
+    '94% that a Sharpe ratio of 1.14 a year is above 0'
+    """
 
     probability: float
     sharpe: float
@@ -55,7 +71,18 @@ class SharpeProbability(NamedTuple):
 
 
 class Overfitting(NamedTuple):
-    """What became, in the other half of the sample, of the trial that was best in one half; one entry a split."""
+    """What became, in the other half of the sample, of the trial that was best in one half; one entry a split.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import probability_of_backtest_overfitting
+    >>> noise = 0.01 * np.random.default_rng(0).standard_normal((160, 10))
+    >>> found = probability_of_backtest_overfitting(noise, blocks=8)
+    >>> round(found.probability, 2), len(found.logits)
+    (0.23, 70)
+    >>> found.in_sample.mean().round(2).item(), found.out_of_sample.mean().round(2).item()
+    (0.19, 0.02)
+    """
 
     probability: float
     """Share of splits whose winner did not rank above the middle in the other half."""
@@ -120,6 +147,16 @@ def expected_maximum_sharpe(trials: Trials) -> float:
     sqrt(V) ((1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e))), with g Euler's constant and V the variance of the trials'
     Sharpe ratios (Bailey and Lopez de Prado 2014); 0 for a single trial, out of which nothing was chosen.
 
+    Parameters
+    ----------
+    trials : Trials
+        N and V.
+
+    Returns
+    -------
+    float
+        Of one row, as the trials' are.
+
     Raises
     ------
     InputError
@@ -173,8 +210,18 @@ def deflated_sharpe(returns: ArrayLike, trials: ArrayLike | Trials) -> SharpePro
 def minimum_track_record_length(returns: ArrayLike, benchmark: float = 0.0, level: float = 0.95) -> float:
     """Rows of returns like these that would be needed for `probabilistic_sharpe` to reach a level.
 
-    1 + (1 - g3 SR + (g4 - 1) / 4 SR^2) (Phi^-1(level) / (SR - SR*))^2 (Bailey and Lopez de Prado 2012); infinite where
-    the Sharpe ratio does not exceed the benchmark, NaN where `probabilistic_sharpe` is.
+    1 + (1 - g3 SR + (g4 - 1) / 4 SR^2) (Phi^-1(level) / (SR - SR*))^2 (Bailey and Lopez de Prado 2012).
+
+    Parameters
+    ----------
+    returns, benchmark : see `probabilistic_sharpe`.
+    level : float
+        In (0.5, 1).
+
+    Returns
+    -------
+    float
+        Infinite where the Sharpe ratio does not exceed the benchmark, NaN where `probabilistic_sharpe` is.
 
     Raises
     ------

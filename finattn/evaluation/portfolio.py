@@ -47,7 +47,19 @@ _NOISE = 1e-12
 
 
 class Holdings(NamedTuple):
-    """What a book holds after each trade, net of its tranches."""
+    """What a book holds after each trade, net of its tranches.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import Scheme, holdings
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> held = holdings(forecasts, panel, scheme=Scheme("top_k", k=3))
+    >>> str(panel.dates[held.rows[0]]), panel.firms[held.columns][held.weight[0] > 0].tolist()
+    ('2020-01-03', ['AAPL', 'AMD', 'MSFT'])
+    """
 
     rows: NDArray[np.intp]
     """[t] rows of the panel at which it was traded."""
@@ -239,6 +251,17 @@ def holdings(
     ------
     InputError
         As `backtest`.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import holdings
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> held = holdings(forecasts, panel, delay=1)
+    >>> held.weight.shape, held.weight[0].clip(min=0).sum().round(3).item(), held.weight.min().round(3).item()
+    ((52, 20), 1.0, -0.25)
     """
     plan = _plan(forecasts, panel, one_model(forecasts, model), scheme, delay, weights)
     days = zip(plan.span, _account(panel, plan, missing_delisting_return), strict=True)

@@ -20,7 +20,16 @@ _SIZE = 0.05
 
 
 class SuperiorPredictiveAbility(NamedTuple):
-    """Test that none of m models is better than a benchmark."""
+    """Test that none of m models is better than a benchmark.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import superior_predictive_ability
+    >>> noise = 0.1 * np.random.default_rng(0).standard_normal((200, 3))
+    >>> found = superior_predictive_ability(1 + noise + [0.0, -0.05, 0.02], np.ones(200), overlap=0)
+    >>> found.p_value, found.p_values.round(2), found.better
+    (0.0, array([0.13, 0.  , 0.98]), array([False,  True, False]))
+    """
 
     p_value: float
     """Hansen's consistent one; NaN where no model differs from the benchmark."""
@@ -38,7 +47,16 @@ class SuperiorPredictiveAbility(NamedTuple):
 
 
 class ModelConfidenceSet(NamedTuple):
-    """The models that are not told apart from the best."""
+    """The models that are not told apart from the best.
+
+    Examples
+    --------
+    >>> from finattn.evaluation import model_confidence_set
+    >>> noise = 0.2 * np.random.default_rng(0).standard_normal((200, 3))
+    >>> found = model_confidence_set(1 + noise + [0.0, 0.0, 0.1], overlap=0)
+    >>> found.included, found.p_values.round(2)
+    (array([ True,  True, False]), array([1.  , 0.22, 0.  ]))
+    """
 
     included: NDArray[np.bool_]
     """[m]"""

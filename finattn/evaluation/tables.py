@@ -56,7 +56,19 @@ Floats = NDArray[np.float64]
 
 
 class Comparison(NamedTuple):
-    """The comparison that was declared before the run."""
+    """The comparison that was declared before the run.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import primary
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits)
+    >>> found = primary(forecasts, "ridge", "mean")
+    >>> round(found.estimate.estimate, 2), round(found.p_one_sided, 2), found.claim
+    (-0.11, 0.93, False)
+    """
 
     model: str
     against: str
@@ -132,6 +144,23 @@ def summary(forecasts: Forecasts, quantiles: int = 5, k: int | None = None) -> p
     -------
     DataFrame
         With `COLUMNS`; `against` is null and p_holm NaN, since levels are not a family of tests.
+
+    Raises
+    ------
+    InputError
+        `quantiles` is below 2, or `k` below 0.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import summary
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> summary(forecasts)[["metric", "estimate", "standard_error", "t", "dates"]].round(2).head(2)
+        metric  estimate  standard_error     t  dates
+    0       ic      0.09            0.07  1.28     52
+    1  rank_ic      0.08            0.07  1.13     52
     """
     return _summary(per_date(forecasts, quantiles, k), forecasts)
 
@@ -160,6 +189,17 @@ def differences(forecasts: Forecasts, against: str, metric: str = "rank_ic") -> 
     ------
     InputError
         An unknown model or metric, or two models that do not forecast the same number of firms on every date.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import differences
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits)
+    >>> differences(forecasts, against="mean")[["model", "against", "estimate", "standard_error", "p_holm"]].round(2)
+       model against  estimate  standard_error  p_holm
+    0  ridge    mean     -0.11            0.07    0.15
     """
     return _differences(per_date(forecasts), forecasts.overlap, against, metric)
 
@@ -174,10 +214,25 @@ def primary(forecasts: Forecasts, model: str, against: str, metric: str = "rank_
     metric : str
         ic, rank_ic, hit_rate or r2; treated as in `differences`.
 
+    Returns
+    -------
+    Comparison
+
     Raises
     ------
     InputError
         As `differences`.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import primary
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits)
+    >>> found = primary(forecasts, "mean", "ridge", metric="r2")
+    >>> f"{found.estimate.estimate:.4f} ± {found.estimate.standard_error:.4f}, p = {found.p_one_sided:.2f}"
+    '0.0007 ± 0.0036, p = 0.42'
     """
     return compare(per_date(forecasts), forecasts.overlap, model, against, metric)
 

@@ -265,14 +265,67 @@ def level_of(panel: Panel, name: str, what: str) -> Floats:
 
 
 def one_model(forecasts: Forecasts, model: str | None) -> str:
-    """Return a model's name, which need not be given where there is only one."""
+    """Return a model's name, which need not be given where there is only one.
+
+    Parameters
+    ----------
+    forecasts : Forecasts
+    model : given names are returned as they are, of the forecasts or not.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        None is given and there are several.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation.weights import one_model
+    >>> panel, splits = fa.sample()["2019":"2020"], fa.WalkForward("2020-07-01", valid="6M")
+    >>> one_model(fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits), None)
+    'mean'
+    >>> one_model(fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "zero": fa.Zero()}, splits), None)
+    Traceback (most recent call last):
+    finattn.errors.InputError: model must be given, found forecasts of mean, zero
+    """
     if model is None and len(forecasts.models) > 1:
         raise InputError(f"model must be given, found forecasts of {', '.join(forecasts.models)}")
     return forecasts.models[0] if model is None else model
 
 
 def places(wide: Wide, panel: Panel) -> tuple[Positions, Positions]:
-    """Return the panel's rows of the forecasts' dates and columns of their firms."""
+    """Return the panel's rows of the forecasts' dates and columns of their firms.
+
+    Parameters
+    ----------
+    wide : Wide
+        Of any model: all have the same axes.
+    panel : Panel
+
+    Returns
+    -------
+    rows, columns : arrays of int [t] and [n]
+
+    Raises
+    ------
+    InputError
+        A date or firm of the forecasts is not in the panel.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation.weights import places
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="1Y", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> rows, columns = places(forecasts.wide("mean"), panel)
+    >>> len(rows), panel.dates[rows[0]].item().isoformat(), panel.firms[columns[:3]].tolist()
+    (52, '2020-01-03', ['AAPL', 'AMD', 'BAC'])
+    """
     return positions(wide.dates, panel.dates, "date"), positions(wide.firms, panel.firms, "firm")
 
 

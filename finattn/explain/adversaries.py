@@ -35,6 +35,15 @@ class Adversary:
     ------
     InputError
         For numbers out of their range.
+
+    Examples
+    --------
+    >>> from finattn.explain import Adversary
+    >>> Adversary(strengths=(0.1, 1.0), steps=300)
+    Adversary(strengths=(0.1, 1.0), dates=64, batch=8, steps=300, learning_rate=0.01, noise=0.05, seed=0)
+    >>> Adversary(strengths=(0.1, 0.1))
+    Traceback (most recent call last):
+    finattn.errors.InputError: strengths must be different ones above 0, found (0.1, 0.1)
     """
 
     strengths: tuple[float, ...] = (0.01, 0.1, 1.0)

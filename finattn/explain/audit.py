@@ -51,6 +51,16 @@ class Checks:
     ------
     InputError
         For numbers out of their range, and methods that there are not.
+
+    Examples
+    --------
+    >>> from finattn.explain import Checks, How
+    >>> quick = Checks(methods=("attention", "saliency"), dates=5, how=How(steps=8))
+    >>> quick.firms, quick.shaken, quick.removal.draws  # as they are unless given
+    (10, 6, 2)
+    >>> Checks(firms=0)
+    Traceback (most recent call last):
+    finattn.errors.InputError: firms must be at least 1, found 0
     """
 
     methods: tuple[str, ...] = ("attention", "saliency", "input_x_gradient", "integrated_gradients")
@@ -182,9 +192,9 @@ def audit(
     >>> from finattn.data import sample
     >>> from finattn.models import PanelTransformer
     >>> panel = sample()["2020":"2020"]
-    >>> blocks = Blocks(panel, np.arange(60, 200, 20), Scaling.fit(panel, np.arange(50)), TargetConfig())
+    >>> blocks = Blocks(panel, np.array([60, 120]), Scaling.fit(panel, np.arange(50)), TargetConfig())
     >>> untrained = PanelTransformer(2, ("firm",), ModelConfig(width=8, heads=2)).eval()
-    >>> found = audit(untrained, blocks, checks=Checks(methods=("attention", "saliency"), dates=5, firms=5, draws=1))
+    >>> found = audit(untrained, blocks, checks=Checks(methods=("attention", "saliency"), dates=2, firms=5, draws=1))
     >>> print(found.verdict.headline)
     Explanations of this model cannot be trusted: its forecasts are no better than chance.
     """

@@ -42,6 +42,15 @@ class Removal:
     ------
     InputError
         For shares or draws out of their range.
+
+    Examples
+    --------
+    >>> from finattn.explain import Removal
+    >>> Removal(shares=(0, 0.5, 1), draws=10)
+    Removal(shares=(0, 0.5, 1), baseline='median', draws=10, seed=0)
+    >>> Removal(shares=(0.1, 0.5))
+    Traceback (most recent call last):
+    finattn.errors.InputError: shares must be increasing from 0 to 1, found (0.1, 0.5)
     """
 
     shares: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
@@ -73,6 +82,20 @@ class Curves(NamedTuple):
 
 def sample_targets(blocks: Blocks, dates: int, firms: int, seed: int = 0) -> list[Target]:
     """Draw forecasts to explain: dates evenly spaced over the positions, firms at random among those with an outcome.
+
+    Parameters
+    ----------
+    blocks : the panel at the positions to draw from.
+    dates, firms : how many dates, and how many firms on each; fewer where there are not so many. seed : of the firms.
+
+    Returns
+    -------
+    Pairs of date and firm, the earliest first.
+
+    Raises
+    ------
+    InputError
+        For numbers out of their range.
 
     Examples
     --------
@@ -155,7 +178,33 @@ def insertion(
 ) -> Curves:
     """Take all keys away and put back what a method calls most important first; see `deletion`.
 
-    `share` is then what has been put back, and the area that by which the method lies above random order.
+    Parameters
+    ----------
+    model, blocks, explanation, kind, removal : as of `deletion`.
+
+    Returns
+    -------
+    Curves. `share` is what has been put back, and the area that by which the method lies above random order.
+
+    Raises
+    ------
+    InputError
+        As `deletion`.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import ModelConfig, TargetConfig
+    >>> from finattn.explain import Removal, gradients, insertion, sample_targets
+    >>> panel = fa.sample()["2020":"2020"]
+    >>> blocks = fa.Blocks(panel, np.arange(60, 200), fa.Scaling.fit(panel, np.arange(50)), TargetConfig())
+    >>> model = fa.PanelTransformer(2, ("firm",), ModelConfig(width=8, heads=2)).eval()
+    >>> found = gradients(model, blocks, sample_targets(blocks, 4, 6), "saliency")
+    >>> curve, area = insertion(model, blocks, found, "feature", Removal(shares=(0, 0.5, 1)))
+    >>> curve[curve["share"] == 0][["method", "share", "rank_ic"]]  # without any key no firm is told from another
+         method  share  rank_ic
+    0  saliency    0.0      0.0
+    3    random    0.0      0.0
     """
     return _curves(model, blocks, explanation, kind, removal or Removal(), insert=True)
 

@@ -44,6 +44,15 @@ class How:
     ------
     InputError
         For numbers out of their range.
+
+    Examples
+    --------
+    >>> from finattn.explain import How
+    >>> How(baseline="absent", steps=64)
+    How(baseline='absent', steps=64, samples=25, seed=0, noise=0.1, width=5, peers=10, lags=(0, 1, 2, 5, 10, 21))
+    >>> How(lags=(1, 5))
+    Traceback (most recent call last):
+    finattn.errors.InputError: lags must be increasing lags from 0, found (1, 5)
     """
 
     baseline: Any = "median"

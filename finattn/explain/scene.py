@@ -73,10 +73,30 @@ def mean_score(networks: Iterable[Callable[[Block], Tensor]], block: Block) -> T
 def network(forecaster: Any) -> Any:
     """Return what a fitted forecaster computes as one network, the base that it starts from included.
 
+    Parameters
+    ----------
+    forecaster : a fitted one, one of the ladder's, or a network, which is returned itself.
+
+    Returns
+    -------
+    torch.nn.Module from a `Block` to scores [t n], in evaluation mode, with `warmup`: what the explanations take.
+
     Raises
     ------
     InputError
         For a forecaster that is no network, or starts from one that is none, as ridge.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import ModelConfig
+    >>> from finattn.explain import network
+    >>> model = network(fa.PanelTransformer(2, ("firm", "time"), ModelConfig(lookback=20)))
+    >>> model.training, model.warmup
+    (False, 19)
+    >>> network(fa.Ridge())
+    Traceback (most recent call last):
+    finattn.errors.InputError: only a fitted network can be explained, found Ridge without one
     """
     forecaster = getattr(forecaster, "forecaster", forecaster)  # the ladder's, fitted once for all that start from it
     if isinstance(forecaster, nn.Module):

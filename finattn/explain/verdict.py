@@ -35,6 +35,19 @@ class Verdict:
     trusted : whether at least one method may be believed about one kind.
     headline : the verdict in one sentence. sentences : what it rests on, one a check.
     believed : by "method (kind)", what is believed of it. doubted : by the same, why it is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import finattn as fa
+    >>> from finattn.config import ModelConfig, TargetConfig
+    >>> from finattn.explain import Checks
+    >>> panel = fa.sample()["2020":"2020"]
+    >>> blocks = fa.Blocks(panel, np.array([60, 120]), fa.Scaling.fit(panel, np.arange(50)), TargetConfig())
+    >>> untrained = fa.PanelTransformer(2, ("firm",), ModelConfig(width=8, heads=2)).eval()
+    >>> verdict = fa.audit(untrained, blocks, checks=Checks(("saliency",), dates=1, firms=1, shaken=1, draws=1)).verdict
+    >>> verdict.trusted, verdict.doubted["saliency (lag)"]
+    (False, 'the model has no skill')
     """
 
     trusted: bool

@@ -24,7 +24,23 @@ TRIALS = ("rung", "trial", "settings", "valid_rank_ic", "seconds", "chosen")
 
 
 class Climbed(NamedTuple):
-    """Forecasts of every rung, and a table of what each was tuned over, with columns `TRIALS`."""
+    """Forecasts of every rung, and a table of what each was tuned over, with columns `TRIALS`.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.ladder import standard
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> found = fa.climb(panel, standard()[:3], splits)
+    >>> found.forecasts.models
+    ('zero', 'historical_mean', 'momentum')
+    >>> found.trials[found.trials["chosen"]][["rung", "settings", "valid_rank_ic"]].round(2)
+                  rung         settings  valid_rank_ic
+    0             zero               {}            NaN
+    1  historical_mean               {}            NaN
+    5         momentum  {"window": 252}           0.03
+    """
 
     forecasts: Forecasts
     trials: pd.DataFrame
@@ -33,7 +49,20 @@ class Climbed(NamedTuple):
 class Once:
     """A forecaster that is fitted once on the same dates of one panel, however many start from it.
 
-    `fitted` are the training dates that it comes fitted on, if any.
+    Parameters
+    ----------
+    forecaster : any that `walk_forward` takes. fitted : the training dates that it comes fitted on, if any.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.ladder import Once
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> train = fa.Blocks(panel, np.arange(300), fa.Scaling.fit(panel, np.arange(300)), TargetConfig())
+    >>> once = Once(fa.Ridge(strengths=(0.1, 10.0))).fit(train, train.at(np.arange(300, 400)))
+    >>> once.fit(train, train.at(np.arange(500, 600))).chosen["strength"]  # fitted again it would be 10
+    0.1
     """
 
     def __init__(self, forecaster: Any, fitted: Blocks | None = None) -> None:
@@ -90,6 +119,10 @@ def climb(
     splits, target, on_step, ledger : as of `walk_forward`.
     folder : where trials and fits are written, so that what is killed goes on; None writes nothing.
     seeds : one fit each of rungs with chance in them.
+
+    Returns
+    -------
+    Climbed
 
     Raises
     ------

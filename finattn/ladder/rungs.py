@@ -48,6 +48,21 @@ class LadderRung:
     ------
     InputError
         For no trial, and for more than four: every rung has the same budget.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.baselines import Momentum
+    >>> from finattn.ladder import LadderRung, standard
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> make = lambda settings, seed, base: Momentum((settings["window"],))
+    >>> mine = LadderRung("mine", "a year's return", "zero", make, ({"window": 21}, {"window": 252}))
+    >>> fa.climb(panel, [standard()[0], mine], splits).trials[["rung", "settings", "chosen"]]
+       rung         settings  chosen
+    0  zero               {}    True
+    1  mine   {"window": 21}   False
+    2  mine  {"window": 252}    True
     """
 
     name: str
@@ -75,6 +90,10 @@ def standard(config: RunConfig | None = None) -> tuple[LadderRung, ...]:
     Parameters
     ----------
     config : sizes and training of the attention models, and what the baselines choose among.
+
+    Returns
+    -------
+    Rungs that `climb` takes, all or a part of them.
 
     Examples
     --------
@@ -207,10 +226,29 @@ def select(config: RunConfig, panel: Panel) -> tuple[LadderRung, ...]:
     Without industry codes there are no SIC peers, and without characteristics no kernels and no look-up, nor what
     starts from it. A rung whose own rung below is not there is compared with the nearest one that is.
 
+    Parameters
+    ----------
+    config : `ladder.rungs` are the names, none for all; the rest as of `standard`. panel : with its features built.
+
+    Returns
+    -------
+    Rungs, in the order named, by default the lowest first.
+
     Raises
     ------
     InputError
         For a name that no rung has, and for rungs that the panel does not allow.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import LadderConfig, RunConfig
+    >>> from finattn.ladder import select
+    >>> [rung.name for rung in select(RunConfig(), fa.sample()["2020":])][:7]  # no characteristics: no kernels
+    ['zero', 'historical_mean', 'momentum', 'ridge', 'elastic_net', 'boosting', 'sic_average']
+    >>> config = RunConfig(ladder=LadderConfig(rungs=["zero", "ridge"]))
+    >>> [(rung.name, rung.below) for rung in select(config, fa.sample()["2020":])]
+    [('zero', None), ('ridge', 'zero')]
     """
     rungs = standard(config)
     known = {rung.name: rung for rung in rungs}

@@ -23,7 +23,16 @@ _SIZE = 0.10
 
 
 class Question(NamedTuple):
-    """A question that a pair of rungs answers."""
+    """A question that a pair of rungs answers.
+
+    Examples
+    --------
+    >>> from finattn.ladder import QUESTIONS, Question
+    >>> [question.asks for question in QUESTIONS if question.against == "ridge"]
+    ['Does attention along time beat ridge?', 'Does attention along both axes beat ridge?']
+    >>> Question("Do trees beat ridge?", model="boosting", against="ridge").model
+    'boosting'
+    """
 
     asks: str
     model: str
@@ -62,6 +71,20 @@ def ladder_table(forecasts: Forecasts, rungs: Sequence[LadderRung]) -> pd.DataFr
     ------
     InputError
         For rungs that the forecasts do not have.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.ladder import ladder_table, standard
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> rungs = standard()[:3]
+    >>> found = fa.climb(panel, rungs, splits)
+    >>> ladder_table(found.forecasts, rungs)[["rung", "rank_ic", "standard_error", "p_value", "p_holm"]].round(2)
+                  rung  rank_ic  standard_error  p_value  p_holm
+    0             zero     0.00             NaN      NaN     NaN
+    1  historical_mean     0.08            0.07     0.13    0.26
+    2         momentum     0.07            0.06     0.14    0.26
     """
     table, overlap = per_date(forecasts), forecasts.overlap
     series = {str(model): contributions(group, "rank_ic") for model, group in table.groupby("model", sort=False)}
@@ -93,7 +116,32 @@ def _clark_west(forecasts: Forecasts, model: str, below: str) -> float:
 
 
 def answers(forecasts: Forecasts, questions: Sequence[Question] = QUESTIONS) -> tuple[tuple[Question, Comparison], ...]:
-    """Answer the questions whose rungs are among the forecasts; only that of `PRIMARY` can be a claim."""
+    """Answer the questions whose rungs are among the forecasts; only that of `PRIMARY` can be a claim.
+
+    Parameters
+    ----------
+    forecasts : of the ladder's rungs, or of any models that the questions name. questions : by default `QUESTIONS`.
+
+    Returns
+    -------
+    Each question asked with the one-sided paired comparison, in rank IC, that answers it; `sentences` says it in words.
+
+    Raises
+    ------
+    InputError
+        For two models that do not forecast the same number of firms on every date.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.ladder import Question, answers
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits)
+    >>> ((question, found),) = answers(forecasts, [Question("Does ridge beat a firm's mean?", "ridge", "mean")])
+    >>> question.asks, round(found.estimate.estimate, 2), round(found.p_one_sided, 2)
+    ("Does ridge beat a firm's mean?", -0.1, 0.92)
+    """
     asked = [question for question in questions if {question.model, question.against} <= set(forecasts.models)]
     if not asked:
         return ()

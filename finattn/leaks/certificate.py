@@ -18,7 +18,17 @@ VERDICTS = ("passed", "caught", "suspect", "undecided", "not run")
 
 
 class Finding(NamedTuple):
-    """One row of a certificate; `worst` is how large it is, in the unit that `found` names, NaN where it has none."""
+    """One row of a certificate; `worst` is how large it is, in the unit that `found` names, NaN where it has none.
+
+    Examples
+    --------
+    >>> from finattn.leaks import Certificate, Finding
+    >>> own = Finding("repeatable", "caught", "two runs differ by up to 0.2", worst=0.2)
+    >>> print(Certificate(pd.DataFrame([own, Finding("order", "passed", "firms may come in any order")])))
+    not clean: 1 caught
+      caught     repeatable: two runs differ by up to 0.2
+      passed     order: firms may come in any order
+    """
 
     check: str
     verdict: str

@@ -42,6 +42,15 @@ class Setup:
     settings : of each forecaster, by its name.
     target, splits : as of `finattn.walk_forward`.
     beside : fingerprints of what was given beside the panel.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.ledger import Setup
+    >>> setup = Setup({"mine": "window 21"}, TargetConfig(horizon=5), fa.WalkForward("2020-01-01", horizon=5))
+    >>> setup.shared["target"]
+    {'horizon': 5, 'delay': 0, 'missing_delisting_return': 0.0}
     """
 
     settings: Mapping[str, str]
@@ -57,7 +66,20 @@ class Setup:
 
 @dataclass(frozen=True)
 class Trial:
-    """An entry: one forecaster on one panel."""
+    """An entry: one forecaster on one panel.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import read_trials
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     trial = read_trials(folder)[0]
+    >>> trial.model, trial.settings, trial.seeds, trial.source, trial.rows, trial.firm_count
+    ('mean', 'HistoricalMean {}', [0], 'name skfolio.datasets.load_sp500_dataset', 756, 20)
+    """
 
     time: str
     """When it was appended, UTC."""
@@ -152,10 +174,25 @@ def record(path: str | Path, panel: Panel, forecasts: Forecasts, setup: Setup) -
 def read_trials(path: str | Path) -> list[Trial]:
     """Read all trials, the oldest first, and check the chain; none where there is no ledger.
 
+    Parameters
+    ----------
+    path : the ledger's folder.
+
     Raises
     ------
     InputError
         Naming the line at which the chain breaks, what was expected there and what was found.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import read_trials
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     [(trial.model, trial.first, trial.last) for trial in read_trials(folder)]
+    [('mean', '2018-01-02', '2020-12-31'), ('ridge', '2018-01-02', '2020-12-31')]
     """
     file = Path(path) / "trials.jsonl"
     if not file.exists():
@@ -175,17 +212,53 @@ def read_trials(path: str | Path) -> list[Trial]:
 
 
 def head(path: str | Path) -> str:
-    """Return the hash of the newest trial, which stands for the whole chain; `EMPTY` where there is none."""
+    """Return the hash of the newest trial, which stands for the whole chain; `EMPTY` where there is none.
+
+    Keep it elsewhere, and `verify` tells whether the ledger was cut or written anew.
+
+    Raises
+    ------
+    InputError
+        As `read_trials`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import EMPTY, head, read_trials
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     head(folder) == read_trials(folder)[-1].hash, head(f"{folder}/another") == EMPTY
+    (True, True)
+    """
     return head_of(read_trials(path))
 
 
 def verify(path: str | Path, heads: Sequence[str] = ()) -> int:
     """Check the chain and every array, and that each of these hashes was once the head; return the number of trials.
 
+    Parameters
+    ----------
+    path : the ledger's folder. heads : as `head` returned them earlier, or a run's provenance holds them.
+
     Raises
     ------
     InputError
         Saying where the ledger breaks, or which head it does not hold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import head, verify
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     kept = head(folder)
+    ...     _ = fa.walk_forward(panel, {"zero": fa.Zero()}, splits, ledger=folder)
+    ...     verify(folder, [kept])
+    3
     """
     trials = read_trials(path)
     for trial in trials:
@@ -200,10 +273,25 @@ def verify(path: str | Path, heads: Sequence[str] = ()) -> int:
 def net_returns(path: str | Path, trial: Trial) -> pd.Series:
     """Read a trial's daily returns after costs, simple and fractions, by date.
 
+    Parameters
+    ----------
+    path : the ledger's folder. trial : one of `read_trials`.
+
     Raises
     ------
     InputError
         Where its arrays are not there, or are others.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import net_returns, read_trials
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     {trial.model: net_returns(folder, trial).mean().round(4).item() for trial in read_trials(folder)}
+    {'mean': 0.0012, 'ridge': 0.0008}
     """
     dates, net = _load(Path(path), trial.dates, "M8[D]"), _load(Path(path), trial.net, "f8")
     if dates.shape != net.shape or net.ndim != 1 or not np.isfinite(net).all():

@@ -27,7 +27,23 @@ BLOCKS = 16
 
 
 class Selection(NamedTuple):
-    """What a ledger says of forecasters, and which ledger it was; both as JSON can hold them."""
+    """What a ledger says of forecasters, and which ledger it was; both as JSON can hold them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.ledger import Setup, record, selection
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"mean": fa.HistoricalMean()}, splits)
+    >>> setup = Setup({"mean": "of all earlier rows"}, TargetConfig(horizon=1), splits)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = record(folder, panel, forecasts, setup)
+    ...     found = selection(folder, panel, setup)
+    >>> found.figures["trials"], found.ledger["overlapping"]
+    (1, 1)
+    """
 
     figures: dict[str, Any]
     ledger: dict[str, Any]
@@ -40,10 +56,26 @@ def overlapping(path: str | Path, panel: Panel) -> list[Trial]:
     Those whose source has the same name (see `source_of`), and those whose panels share half of the firms (by
     identifier) and half of the days between first and last with it: of the fewer firms and the shorter span of the two.
 
+    Parameters
+    ----------
+    path : the ledger's folder. panel : on whose data trials are looked for.
+
     Raises
     ------
     InputError
         As `read_trials`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import overlapping
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     same, other = overlapping(folder, panel["2019":]), overlapping(folder, fa.simulate(60, 60).panel)
+    >>> [trial.model for trial in same], [trial.model for trial in other]
+    (['mean', 'ridge'], [])
     """
     return _overlapping(path, read_trials(path), panel)
 
@@ -66,7 +98,27 @@ def _overlapping(path: str | Path, trials: Sequence[Trial], panel: Panel) -> lis
 
 
 def latest(trials: Sequence[Trial], panel: Panel, setup: Setup) -> list[Trial]:
-    """Return the newest trial of each forecaster of a setup on this very panel."""
+    """Return the newest trial of each forecaster of a setup on this very panel.
+
+    Parameters
+    ----------
+    trials : as `read_trials` gives them. panel : one with the same fingerprint. setup : as it was recorded, settings,
+        target and splits alike.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.ledger import Setup, latest, read_trials
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "zero": fa.Zero()}, splits, ledger=folder)
+    ...     trials = read_trials(folder)
+    >>> setup = Setup({"mean": "HistoricalMean {}"}, TargetConfig(horizon=1), splits)
+    >>> [trial.model for trial in latest(trials, panel, setup)], latest(trials, panel["2019":], setup)
+    (['mean'], [])
+    """
     shared = json.loads(json.dumps(setup.shared))
     found = {
         trial.model: trial
@@ -84,6 +136,10 @@ def selection(path: str | Path, panel: Panel, setup: Setup) -> Selection:
     Trials without a Sharpe ratio, which never held anything, are counted apart; correlated ones count in full, so that
     the deflated Sharpe ratio is strict. Sharpe ratios are a year's.
 
+    Parameters
+    ----------
+    path : the ledger's folder. panel : what was walked forward. setup : as it was recorded.
+
     Returns
     -------
     Selection, whose figures are (None where they are undefined)
@@ -99,6 +155,20 @@ def selection(path: str | Path, panel: Panel, setup: Setup) -> Selection:
     ------
     InputError
         As `read_trials` and `net_returns`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.config import TargetConfig
+    >>> from finattn.ledger import Setup, selection
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> setup = Setup({"mean": "HistoricalMean {}"}, TargetConfig(horizon=1), splits)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     (row,) = selection(folder, panel, setup).figures["models"]
+    >>> round(row["sharpe"], 2), round(row["probability"], 2), round(row["deflated"], 2)
+    (0.6, 0.72, 0.71)
     """
     known = read_trials(path)
     trials = _overlapping(path, known, panel)
@@ -130,10 +200,30 @@ def selection(path: str | Path, panel: Panel, setup: Setup) -> Selection:
 def searched(path: str | Path, panel: Panel) -> Trials:
     """Count the trials on a panel's data that have a Sharpe ratio, with the variance of these, a period of the panel.
 
+    Parameters
+    ----------
+    path : the ledger's folder. panel : on whose data trials are looked for, see `overlapping`.
+
+    Returns
+    -------
+    Trials, as `evaluation.deflated_sharpe` takes them; at least one.
+
     Raises
     ------
     InputError
         As `read_trials` and `net_returns`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import finattn as fa
+    >>> from finattn.ledger import searched
+    >>> panel, splits = fa.sample()["2018":"2020"], fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = fa.walk_forward(panel, {"mean": fa.HistoricalMean(), "ridge": fa.Ridge()}, splits, ledger=folder)
+    ...     found = searched(folder, panel)
+    >>> found.number, round(found.variance * 252, 4)
+    (2, 0.0027)
     """
     ratios = [_sharpe(trial, net_returns(path, trial).to_numpy()) for trial in overlapping(path, panel)]
     return _count([ratio for ratio in ratios if math.isfinite(ratio)], panel.periods_per_year)

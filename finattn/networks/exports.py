@@ -20,7 +20,20 @@ from finattn.storage import atomic_file, write_json
 
 
 class Sparse(NamedTuple):
-    """The weights [n m] of one date: row asks column."""
+    """The weights [n m] of one date: row asks column.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.networks import to_scipy
+    >>> nodes = pd.DataFrame({"date": "2020-01-31", "firm": ["A", "B"], "name": ["Alpha", "Beta"], "size": 1.0})
+    >>> edge = {"date": "2020-01-31", "firm": "A", "peer": "B", "weight": 0.5, "lower": 0.4, "upper": 0.7, "share": 1.0}
+    >>> made = {"method": "attention", "interval": "given the fit", "level": 0.9, "run": ""}
+    >>> network = fa.PeerNetwork(pd.DataFrame([edge]), nodes, made)
+    >>> sparse = to_scipy(network)
+    >>> sparse.firms, sparse.weights.toarray().tolist(), sparse.metadata["as_of"]
+    (('A', 'B'), [[0.0, 0.5], [0.0, 0.0]], ['2020-01-31'])
+    """
 
     weights: csr_matrix
     firms: tuple[str, ...]
@@ -148,7 +161,30 @@ def to_node_link(network: PeerNetwork, date: Any = None) -> dict[str, Any]:
 
 
 def write_node_link(network: PeerNetwork, path: str | Path, date: Any = None) -> Path:
-    """Write `to_node_link` as JSON; `networkx.node_link_graph(..., edges="edges")` and D3 read it."""
+    """Write `to_node_link` as JSON; `networkx.node_link_graph(..., edges="edges")` and D3 read it.
+
+    Parameters
+    ----------
+    network, date : as of `to_networkx`. path : the file, which is replaced whole.
+
+    Returns
+    -------
+    The path.
+
+    Examples
+    --------
+    >>> import json, tempfile
+    >>> import finattn as fa
+    >>> from finattn.networks import write_node_link
+    >>> nodes = pd.DataFrame({"date": "2020-01-31", "firm": ["A", "B"], "name": ["Alpha", "Beta"], "size": 1.0})
+    >>> edge = {"date": "2020-01-31", "firm": "A", "peer": "B", "weight": 0.5, "lower": 0.4, "upper": 0.7, "share": 1.0}
+    >>> made = {"method": "attention", "interval": "given the fit", "level": 0.9, "run": ""}
+    >>> network = fa.PeerNetwork(pd.DataFrame([edge]), nodes, made)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = json.loads(write_node_link(network, f"{folder}/peers.json").read_text())
+    >>> found["directed"], [(edge["source"], edge["target"], edge["weight"]) for edge in found["edges"]]
+    (True, [('A', 'B', 0.5)])
+    """
     write_json(path, to_node_link(network, date))
     return Path(path)
 
@@ -202,7 +238,28 @@ def to_tensors(network: PeerNetwork, date: Any = None) -> dict[str, Any]:
 
 
 def to_pyg(network: PeerNetwork, date: Any = None) -> Any:
-    """Return `to_tensors` as `torch_geometric.data.Data`; the plain dict where PyTorch Geometric is not installed."""
+    """Return `to_tensors` as `torch_geometric.data.Data`; the plain dict where PyTorch Geometric is not installed.
+
+    Parameters
+    ----------
+    network : PeerNetwork. date : as of, by default the last.
+
+    Returns
+    -------
+    Either, with the names of `to_tensors` as keys.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.networks import to_pyg
+    >>> nodes = pd.DataFrame({"date": "2020-01-31", "firm": ["A", "B"], "name": ["Alpha", "Beta"], "size": 1.0})
+    >>> edge = {"date": "2020-01-31", "firm": "A", "peer": "B", "weight": 0.5, "lower": 0.4, "upper": 0.7, "share": 1.0}
+    >>> made = {"method": "attention", "interval": "given the fit", "level": 0.9, "run": ""}
+    >>> network = fa.PeerNetwork(pd.DataFrame([edge]), nodes, made)
+    >>> found = to_pyg(network)
+    >>> found["edge_index"].tolist(), found["num_nodes"], found["firm"]
+    ([[0], [1]], 2, ['A', 'B'])
+    """
     tensors = to_tensors(network, date)
     try:
         from torch_geometric.data import Data

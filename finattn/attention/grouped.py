@@ -162,7 +162,8 @@ def keep_freed_memory() -> None:
 
     Examples
     --------
-    >>> keep_freed_memory()
+    >>> keep_freed_memory() is None  # where there is no glibc, too
+    True
     """
     told = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
     if sys.platform == "linux" and not told and platform.libc_ver()[0] == "glibc":

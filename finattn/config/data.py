@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import MISSING, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from finattn.config.require import nest, require, require_types
 from finattn.config.sec import SecConfig
@@ -155,14 +155,9 @@ class DataConfig:
             if isinstance(value := getattr(self, name), os.PathLike):
                 object.__setattr__(self, name, os.fspath(value))
         require_types(self, "data.", skip=("start", "end"))  # days may be dates or years too
-        require("data.source", self.source, self.source in get_args(Source), f"one of {', '.join(get_args(Source))}")
         needs = (self.path is None) != (self.source in _ONLY_FOR["path"])
         require("data.path", self.path, self.path != "", "a file or folder")
         require("data.path", self.path, needs, "given for source 'file' or 'panel' and only then")
-        for name, kinds in (("layout", ("long", "wide", "by_firm")), ("duplicates", ("refuse", "last")),
-                            ("values", ("returns", "adjusted_prices", "raw_prices")),
-                            ("infinite", ("refuse", "missing"))):  # fmt: skip
-            require(f"data.{name}", getattr(self, name), getattr(self, name) in kinds, f"one of {', '.join(kinds)}")
         require("data.longest_gap", self.longest_gap, self.longest_gap >= 0, "at least 0")
         require("data.thin_dates", self.thin_dates, 0 <= self.thin_dates < 1, "at least 0 and below 1")
         groups, known = self.sector_features, ", ".join(map(str, FAMA_FRENCH_SCHEMES))

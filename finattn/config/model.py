@@ -10,8 +10,6 @@ Axis = Literal["time", "firm", "industry", "neighbours", "reference"]
 AXES: tuple[Axis, ...] = get_args(Axis)
 Normaliser = Literal["softmax", "sparsemax", "entmax", "sigmoid", "hardmax", "linear", "identity"]
 
-SCHEDULES = ("constant", "cosine")
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -66,9 +64,6 @@ class ModelConfig:
             require(f"model.{name}", given, given is None or given >= 1, "at least 1")
         for name in ("feed_forward", "industry_level"):
             require(f"model.{name}", getattr(self, name), getattr(self, name) >= 0, "at least 0")
-        for name, kinds in (("positions", ("rotary", "linear_bias", "none")), ("normaliser", get_args(Normaliser)),
-                            ("norm", ("pre", "post", "none")), ("activation", ("gelu", "relu", "gated"))):  # fmt: skip
-            require(f"model.{name}", getattr(self, name), getattr(self, name) in kinds, f"one of {', '.join(kinds)}")
         fits = self.width % self.heads == 0 or None not in (self.key_width, self.value_width)
         require("model.width", self.width, fits, f"divisible by model.heads = {self.heads}")
         even = self.positions != "rotary" or self.head_width % 2 == 0
@@ -139,7 +134,6 @@ class TrainingConfig:
         require("training.minimum_epochs", self.minimum_epochs, fits, f"at most training.epochs = {self.epochs}")
         require("training.learning_rate", self.learning_rate, 0 < self.learning_rate < math.inf, "finite and above 0")
         require("training.weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "finite, at least 0")
-        require("training.schedule", self.schedule, self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
         cuts = self.cut is None or 0 < self.cut < math.inf
         require("training.cut", self.cut, cuts, "finite and above 0, or left out")
         require("training.threads", self.threads, 0 <= self.threads <= 1024, "from 0 to 1024")

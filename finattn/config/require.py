@@ -58,7 +58,7 @@ def nest(config: Any) -> None:
 
 
 def require_types(config: Any, prefix: str = "", skip: tuple[str, ...] = ()) -> None:
-    """Refuse the fields of a dataclass that are not of the kind that their annotations say.
+    """Refuse the fields of a dataclass that are not of the kind, or none of the words, that their annotations say.
 
     A list where there should be a tuple, as plain YAML has it, becomes one.
 
@@ -81,10 +81,12 @@ def require_types(config: Any, prefix: str = "", skip: tuple[str, ...] = ()) -> 
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Say whether a value is of a kind; choices among words are not asked here."""
+    """Say whether a value is of a kind."""
     kind, parts = get_origin(hint) or hint, get_args(hint)
-    if kind in (Any, Literal):
+    if kind is Any:
         return True
+    if kind is Literal:
+        return isinstance(value, str) and value in parts
     if kind in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
     if kind in (int, float):
@@ -105,6 +107,8 @@ def _say(hint: Any) -> str:
     kind, parts = get_origin(hint) or hint, get_args(hint)
     if kind in (Union, UnionType):
         return " or ".join(_say(part) for part in parts)
+    if kind is Literal:
+        return f"one of {', '.join(parts)}"
     if kind is dict and Any not in parts:
         return f"a mapping of {_say(parts[0])} to {_say(parts[1])}"
     if kind is tuple:

@@ -57,7 +57,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Refuse names that lead nowhere."""
         nest(self)
-        require_types(self)
+        require_types(self, skip=("attention",))  # fewer axes than a model of one's own can have
+        require("attention", self.attention, isinstance(self.attention, dict), "a mapping of names to lists of axes")
         plain = re.fullmatch(r"\w[\w.-]{0,99}", self.name)
         require("name", self.name, plain, "a plain folder name of letters, digits, _ . and -")
         require("name", self.name, self.name != "ledger", "another: that is the folder of the ledger of all runs")
@@ -67,7 +68,8 @@ class RunConfig:
         distinct = len(set(self.forecasters)) == len(self.forecasters) > 0
         require("forecasters", self.forecasters, distinct, "distinct and not empty")
         for name, axes in self.attention.items():
-            proper = bool(axes) and set(axes) <= {"time", "firm", "industry"} and name not in (*BASELINES, *OTHERS)
+            listed = isinstance(axes, list | tuple) and bool(axes)
+            proper = listed and set(axes) <= {"time", "firm", "industry"} and name not in (*BASELINES, *OTHERS)
             expected = "a list of 'time', 'firm' and 'industry' under a name no baseline has"
             require(f"attention.{name}", axes, proper, expected)
             require("attention", name, name.isidentifier(), "named by letters, digits and underscores")

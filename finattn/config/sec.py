@@ -66,7 +66,6 @@ class SecConfig:
             fits = (name == "last" and quarter is None) or _QUARTER.fullmatch(str(quarter))
             require(f"data.sec.{name}", quarter, fits, "a quarter from '2009Q1'")
         require("data.sec.last", self.last, self.last is None or self.last >= self.first, f"at least {self.first}")
-        require("data.sec.identify", self.identify, self.identify in ("ticker", "cik"), "one of ticker, cik")
         for name, known in (("forms", None), ("items", SEC_ITEMS)):
             values = getattr(self, name)
             once = not isinstance(values, str) and 0 < len(values) == len(set(values))

@@ -1,7 +1,7 @@
 """A simulated panel as a source."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from finattn.config.require import require, require_types
 
@@ -43,7 +43,6 @@ class SimulatedConfig:
     def __post_init__(self) -> None:
         """Refuse sizes that are none; what goes together is known where it is simulated."""
         require_types(self, "data.simulated.")
-        require("data.simulated.kind", self.kind, self.kind in get_args(Kind), f"one of {', '.join(get_args(Kind))}")
         for name, kind in _ONLY_FOR.items():
             default = {} if name == "design" else getattr(type(self), name)
             fits = self.kind == kind or getattr(self, name) == default

@@ -10,14 +10,6 @@ EXCHANGES = ("NYSE", "AMEX", "NASDAQ", "ARCA")
 ITEMS = (
     "assets", "sales", "book_equity", "leverage", "investment", "return_on_assets", "rnd_to_sales", "rnd_to_assets",
 )  # fmt: skip
-_CHOICES = {
-    "layout": ("ciz", "legacy"),
-    "frequency": ("monthly", "daily"),
-    "missing_delisting": ("missing", "shumway"),
-    "industries": ("french", "crsp", "none"),
-    "compustat": ("none", "annual", "quarterly"),
-    "availability": ("lag", "rdq"),
-}
 
 
 @dataclass(frozen=True)
@@ -82,9 +74,6 @@ class WrdsConfig:
     def __post_init__(self) -> None:
         """Refuse what WRDS does not have, and keys that do not go together."""
         require_types(self, "data.wrds.")
-        for name, kinds in _CHOICES.items():
-            value = getattr(self, name)
-            require(f"data.wrds.{name}", value, value in kinds, f"one of {', '.join(kinds)}")
         for name, known in (("exchanges", EXCHANGES), ("items", ITEMS)):
             unknown = [value for value in getattr(self, name) if value not in known]
             require(f"data.wrds.{name}", unknown, not unknown, f"among {', '.join(known)}")

@@ -33,6 +33,7 @@ from finattn.stream import Stream
 
 keep_freed_memory()
 
+SPARSE = 2  # times the rows of a block: bands of scored rows that take up less are attended from one by one
 GROUP = {"cpu": 2**19, "other": 2**26}  # numbers in a group's tokens: small enough for a cache, or for a GPU's memory
 
 
@@ -115,10 +116,12 @@ class PanelTransformer(nn.Module):
         starts = [start - span.start for start in starts]
         # Above the last time block a date is on its own: only the dates that are scored go on.
         above = max((i + 1 for i, axis in enumerate(self.axes) if axis == "time"), default=0)
+        few = above > 0 and len(rows) * self.lookback < SPARSE * (len(x) - starts[above - 1])
         for first, stop in self._runs(0, above):
             skips = [after - before for before, after in itertools.pairwise(starts[first : stop + 1])]
-            x = self._run(x, cut(block, slice(starts[first], None)), first, stop, skips, scored=True)
-        x, block = _some(x, rows - starts[above]), cut(block, rows)
+            last = rows - starts[above - 1] if few and stop == above else None
+            x = self._run(x, cut(block, slice(starts[first], None)), first, stop, skips, last, scored=True)
+        x, block = x if few else _some(x, rows - starts[above]), cut(block, rows)
         for first, stop in self._runs(above, len(self.axes)):
             x = self._run(x, block, first, stop, [0] * (stop - first), scored=True)
         found = x.masked_fill(~block.observed, torch.nan)
@@ -342,17 +345,25 @@ class PanelTransformer(nn.Module):
             yield places[0], places[-1] + 1
 
     def _run(
-        self, x: Tensor, block: Block, first: int, stop: int, skips: Sequence[int], scored: bool = False
+        self,
+        x: Tensor,
+        block: Block,
+        first: int,
+        stop: int,
+        skips: Sequence[int],
+        rows: Tensor | None = None,
+        scored: bool = False,
     ) -> Tensor:
         """Take x [t n d], or the inputs [t n f] below the first block, through a run of blocks.
 
-        Returns tokens [t n d], or, if `scored` and these are the last blocks, their scores [t n].
+        Returns tokens [t n d], of some rows of what the last block sees where they are given, or, if `scored` and these
+        are the model's last blocks, their scores [t n].
         """
         along_time = self.axes[first] == "time"
         layers = [self._block(i) for i in range(first, stop)]
         context = self.context(block, along_time)
         below, above = first == 0, scored and stop == len(self.axes)
-        run = _through(self.embed if below else None, layers, skips, self.score if above else None)
+        run = _through(self.embed if below else None, layers, skips, rows, self.score if above else None)
         x = x.transpose(0, 1) if along_time else x
         modules = [*layers, *[self.embedding] * below, *[self.norm, self.head] * above]
         parameters = [parameter for module in modules for parameter in module.parameters()]
@@ -441,15 +452,16 @@ def _through(
     embed: Callable[[Tensor, Tensor], Tensor] | None,
     layers: Sequence[TransformerBlock],
     skips: Sequence[int],
+    rows: Tensor | None,
     score: Callable[[Tensor], Tensor] | None,
 ) -> Callable[..., Tensor]:
-    """Return the function that takes a group of rows through some blocks of one axis."""
+    """Return the function that takes a group of rows through some blocks of one axis; of the last, to some rows."""
 
     def run(x: Tensor, *context: Tensor | None) -> Tensor:
         here = Context(*context)  # type: ignore[arg-type]
         x = x if embed is None else embed(x, here.observed)
         for layer, skip in zip(layers, skips, strict=True):
-            x = layer(x, here, skip)
+            x = layer(x, here, skip, rows if layer is layers[-1] else None)
             if skip:
                 here = here._replace(observed=here.observed[:, skip:])
         return x if score is None else score(x)

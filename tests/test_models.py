@@ -119,6 +119,25 @@ def test_groups_threads_and_recomputing_change_nothing(axes, group, kept, thread
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", [axes for axes in ALL_AXES if "time" in axes])
+@pytest.mark.parametrize("normaliser", ["softmax", "sparsemax"])
+def test_few_rows_far_apart_are_scored_as_in_one_pass_over_all_and_so_are_slopes(axes, normaliser, monkeypatch):
+    found = {}
+    for sparse in (0, 100):
+        monkeypatch.setattr(models, "SPARSE", sparse)
+        model = make_model(axes, dataclasses.replace(LITTLE, normaliser=normaliser))
+        block = make_block(days=40)
+        block = block._replace(decision=torch.zeros(40, dtype=torch.bool))
+        block.decision[[2, 9, 21, 22, 39]] = True
+        scores = model(block)
+        scores.nan_to_num().square().sum().backward()
+        slopes = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        found[sparse] = scores.detach(), slopes
+    torch.testing.assert_close(found[0][0], found[100][0], equal_nan=True)
+    assert found[0][0].isnan().any(1).any() and len(found[0][1]) == len(found[100][1]) > 10
+    torch.testing.assert_close(found[0][1], found[100][1], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("axes", "warmup"), [(("firm",), 0), (("time",), 4), (("time", "firm", "time"), 8)])
 def test_the_warm_up_grows_with_the_time_blocks(axes, warmup, small_model):
     assert PanelTransformer(3, axes, small_model).warmup == warmup

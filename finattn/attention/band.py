@@ -108,6 +108,31 @@ def band_weights(
     return attention_weights(queries, keys, mask, normaliser, temperature=temperature, bias=bias).squeeze(-2)
 
 
+def attend_rows(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    observed: Tensor,
+    lookback: int,
+    rows: Tensor,
+    *kind: Any,
+) -> Tensor:
+    """Return what `attend_band` does for the queries in `rows` [t'] alone: [n t' h e].
+
+    Each has its own copy of its band: it is for few rows that lie far apart. Parameters are as of `band_weights`.
+
+    Examples
+    --------
+    >>> ones, days = torch.ones(1, 5, 1, 2), torch.arange(5.0)[None, :, None, None]
+    >>> attend_rows(ones, ones, days, torch.ones(1, 5) > 0, 2, torch.tensor([0, 4])).flatten().tolist()
+    [0.0, 3.5]
+    """
+    weights = band_weights(query, key, observed, lookback, rows, *kind)
+    days = (rows[:, None] - torch.arange(lookback, device=rows.device)).clamp(min=0)
+    values = value[:, days].permute(1, 0, 3, 2, 4)  # [t' n h l e]
+    return (weights.unsqueeze(-2) @ values).squeeze(-2).transpose(0, 1)
+
+
 class _Windows(torch.autograd.Function):
     """Views of overlapping spans of days; their gradients are summed in one pass, where slices would make one each."""
 

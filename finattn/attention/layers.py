@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from finattn.attention.band import attend_band, band_weights
+from finattn.attention.band import attend_band, attend_rows, band_weights
 from finattn.attention.blocked import Packed, attend_packed
 from finattn.attention.cache import TimeCache
 from finattn.attention.functional import attend, attention_weights
@@ -102,13 +102,17 @@ class MultiHeadAttention(nn.Module):
         self.rotary = axis == "time" and config.positions == "rotary"
         self.biased = axis == "time" and config.positions == "linear_bias"
 
-    def forward(self, x: Tensor, context: Context, skip: int = 0) -> Tensor:
-        """Attend: x [b s d] to [b s-skip d]; the first `skip` days are keys only."""
+    def forward(self, x: Tensor, context: Context, skip: int = 0, rows: Tensor | None = None) -> Tensor:
+        """Attend: x [b s d] to [b s-skip d]; the first `skip` days are keys only, or, along time, all but some rows."""
+        kind = (self.config.normaliser, self.config.temperature, self.biased)
+        if rows is not None:
+            return self._merge(
+                attend_rows(*self.project(x, context), context.observed, self.config.lookback, rows, *kind)
+            )
         if self._fits_packed(x, skip):
             return self.output(self._attend_packed(x, context.observed, skip))
         query, key, value = self.project(x, context)
         if self.axis == "time":
-            kind = (self.config.normaliser, self.config.temperature, self.biased)
             return self._merge(attend_band(query, key, value, context.observed, self.config.lookback, skip, *kind))
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
         return self._merge(self._attend(query, key, value, context).transpose(1, 2))
@@ -279,10 +283,10 @@ class TransformerBlock(nn.Module):
             self.widen = nn.Linear(width, hidden * (2 if config.activation == "gated" else 1))
             self.narrow = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, context: Context, skip: int = 0) -> Tensor:
-        """Map x [b s d] to [b s-skip d]; the first `skip` days are keys only."""
-        attended = self.attention(self.before(x), context, skip)
-        return self._feed_forward(self._join(x[:, skip:], attended, self.attention_norm))
+    def forward(self, x: Tensor, context: Context, skip: int = 0, rows: Tensor | None = None) -> Tensor:
+        """Map x [b s d] to [b s-skip d]; the first `skip` days are keys only, or, along time, all but some rows."""
+        attended, own = self.attention(self.before(x), context, skip, rows), x[:, skip:] if rows is None else x[:, rows]
+        return self._feed_forward(self._join(own, attended, self.attention_norm))
 
     def before(self, x: Tensor) -> Tensor:
         """Return what the attention of this block sees of its input x."""

@@ -45,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fold", type=int, help="whose test window is audited; by default the last")
     default = ["attention", "saliency", "input_x_gradient", "integrated_gradients"]
     parser.add_argument("--methods", nargs="+", default=default, metavar="METHOD", help="as of finattn explain")
-    parser.add_argument("--dates", type=int, default=20, help="on which forecasts are explained")
-    parser.add_argument("--firms", type=int, default=10, help="explained on each date")
+    parser.add_argument("--dates", type=int, default=16, help="on which forecasts are explained")
+    parser.add_argument("--firms", type=int, default=6, help="explained on each date")
     parser.add_argument("--draws", type=int, default=3, help="of what is random")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     parser.add_argument("--no-refit", dest="refit", action="store_false", help="without fits of frozen attention")

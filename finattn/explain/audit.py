@@ -31,6 +31,7 @@ from finattn.storage import atomic_folder, write_json
 
 COLUMNS = ("check", "method", "kind", "figure", "value", "lower", "upper", "chance", "dates")
 _FEW = 5  # firms of a date
+_SETS = 12  # of keys taken away together, for each forecast and kind
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,21 @@ class Checks:
     >>> from finattn.explain import Checks, How
     >>> quick = Checks(methods=("attention", "saliency"), dates=5, how=How(steps=8))
     >>> quick.firms, quick.shaken, quick.removal.draws  # as they are unless given
-    (10, 6, 2)
+    (6, 4, 2)
     >>> Checks(firms=0)
     Traceback (most recent call last):
     finattn.errors.InputError: firms must be at least 1, found 0
     """
 
     methods: tuple[str, ...] = ("attention", "saliency", "input_x_gradient", "integrated_gradients")
-    dates: int = 20
-    firms: int = 10
-    shaken: int = 6
+    dates: int = 16
+    firms: int = 6
+    shaken: int = 4
     k: int = 5
     draws: int = 3
     seed: int = 0
-    removal: Removal = field(default_factory=lambda: Removal(draws=2))
-    how: How = field(default_factory=lambda: How(steps=16))
+    removal: Removal = field(default_factory=lambda: Removal(shares=(0.0, 0.1, 0.3, 1.0), draws=2))
+    how: How = field(default_factory=lambda: How(steps=8))
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done."""
@@ -251,7 +252,7 @@ def _details(subject: _Subject, training: Blocks | None, uniform: list[Any]) -> 
     for check, removed in (("deletion", deletion), ("insertion", insertion)):
         curves, areas = _by_kind(subject, explanation, removed)
         yield from ((check, areas), (f"{check}_curves", curves))
-    yield "infidelity", infidelity(subject.mean, blocks, explanation, checks.removal.baseline, 25, seed=checks.seed)
+    yield "infidelity", infidelity(subject.mean, blocks, explanation, checks.removal.baseline, _SETS, seed=checks.seed)
     first = (subject.fits[0], blocks, subject.few, subject.explainers)
     yield "randomisation", randomisation(*first, seed=checks.seed, draws=checks.draws)
     yield "sensitivity", sensitivity(*first, draws=checks.draws, seed=checks.seed)

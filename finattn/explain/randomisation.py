@@ -73,7 +73,8 @@ def randomisation(
     Parameters
     ----------
     model : a network in evaluation mode; see `explain.network`. blocks, targets : as in `explain.gradients`.
-    methods : by name, see `explainers`. seed : of the draws. draws : random networks that are averaged over.
+    methods : by name, see `explainers`. seed : of the draws. draws : random networks that are averaged over at the last
+        depth; those on the way there are of the first draw alone.
 
     Returns
     -------
@@ -103,8 +104,11 @@ def randomisation(
     require("seed", seed, seed >= 0, "at least 0")
     original = {name: maps(explain(model, blocks, targets)) for name, explain in methods.items()}
     signed: dict[tuple[int, str], list[Any]] = {}
+    last = sum(1 for _ in _layers(model))
     for draw in range(draws):
         for depth, (layer, forgotten) in enumerate(_cascade(model, seed, draw), 1):
+            if draw and depth < last:
+                continue
             pairs = signed.setdefault((depth, layer), [])
             for name, explain in methods.items():
                 now = maps(explain(forgotten, blocks, targets))

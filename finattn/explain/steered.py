@@ -189,7 +189,7 @@ class _Written(nn.Module):
         super().__init__()
         self.layer, self.attending = layer, attending
 
-    def forward(self, x: Tensor, context: Context, skip: int = 0) -> Tensor:
+    def forward(self, x: Tensor, context: Context, skip: int = 0, rows: None = None) -> Tensor:
         layer, config = self.layer, self.layer.config
         query, key, value = (part.transpose(1, 2) for part in layer.project(x, context))
         query, bias, days = query[:, :, skip:], None, x.shape[1]

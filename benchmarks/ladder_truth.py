@@ -84,7 +84,7 @@ def draw(scenario: str, seed: int) -> dict[str, Any]:
         "p": {name: pair.p_one_sided for name, pair in pairs.items()},
         "claim": {name: bool(pair.claim) for name, pair in pairs.items()},
         "in_confidence_set": dict(zip(worth, map(bool, kept.included), strict=True)),
-        "seconds": round(time.perf_counter() - began, 1),
+        "seconds": round(time.perf_counter() - began, 1), "commit": results_file.commit(),
     }  # fmt: skip
 
 
@@ -95,20 +95,21 @@ def share(hits: list[bool]) -> dict[str, float]:
     return {"share": count / total, "lower": float(found.low), "upper": float(found.high), "draws": total}
 
 
-def summarise(drawn: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return figures and details of all draws."""
+def summarise(drawn: list[dict[str, Any]], before: dict[str, Any]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return figures and details of all draws; of a scenario without draws here the details before stay."""
     details: dict[str, Any] = {}
     for scenario in SCENARIOS:
         own = [one for one in drawn if one["scenario"] == scenario]
         if not own:
+            details |= {scenario: before[scenario]} if scenario in before else {}
             continue
         details[scenario] = {
             "rank_ic": {name: float(np.mean([one["rank_ic"][name] for one in own])) for name in TRIALS},
             "oracle_rank_ic": float(np.mean([one["oracle_rank_ic"] for one in own])),
             "claims": {name: share([one["claim"][name] for one in own]) for name in ("firm", "look_up")},
             "in_confidence_set": {name: share([one["in_confidence_set"][name] for one in own]) for name in TRIALS},
-            "seconds": float(np.median([one["seconds"] for one in own])),
-        }
+            "seconds": float(np.median([one["seconds"] for one in own])), "commit": ", ".join(sorted({one["commit"] for one in own})),
+        }  # fmt: skip
     ratios = [one["rank_ic"]["firm"] / one["oracle_rank_ic"] for one in drawn if one["scenario"] == "directed"]
     if ratios:
         error = float(np.std(ratios, ddof=1) / math.sqrt(len(ratios))) if len(ratios) > 1 else None
@@ -117,26 +118,26 @@ def summarise(drawn: list[dict[str, Any]]) -> tuple[dict[str, float], dict[str, 
     names = {"nothing": "false_claim_rate_no_peers", "sic": "false_claim_rate_sic_peers",
              "directed": "power_directed_peers", "unseen": "false_claim_rate_unseen"}  # fmt: skip
     figures = {names[name]: round(value, 3) for name, value in claims.items() if name in names}
-    if ratios:
-        figures["oracle_ic_share_directed"] = round(float(np.mean(ratios)), 3)
-    counts = [sum(one["scenario"] == name for one in drawn) for name in details]
+    if "directed" in details:
+        figures["oracle_ic_share_directed"] = round(details["directed"]["oracle_ic_share"], 3)
+    counts = [own["claims"]["firm"]["draws"] for own in details.values()]
     return figures | {"draws": min(counts, default=0)}, details
 
 
 def readme_section(results: dict[str, Any]) -> str:
     """Lay out what was found, scenario by scenario."""
-    heads = ("planted", "draws", "claimed better than the SIC kernel: look-up, attention",
+    heads = ("planted", "draws", "commit", "claimed better than the SIC kernel: look-up, attention",
              "SIC kernel in the confidence set", "rank IC: SIC kernel, attention, oracle")  # fmt: skip
-    rows = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|"]
+    rows = [f"| {' | '.join(heads)} |", "|---|---|---|---|---|---|"]
     for name, own in results["details"].items():
         claims = ", ".join(_share(own["claims"][rung]) for rung in ("look_up", "firm"))
         ranks = ", ".join(f"{value:.3f}" for value in (own["rank_ic"]["sic_kernel"], own["rank_ic"]["firm"],
                                                        own["oracle_rank_ic"]))  # fmt: skip
         draws, kept = own["claims"]["firm"]["draws"], _share(own["in_confidence_set"]["sic_kernel"])
-        rows.append(f"| {SAYS[name]} | {draws} | {claims} | {kept} | {ranks} |")
+        rows.append(f"| {SAYS[name]} | {draws} | {own['commit']} | {claims} | {kept} | {ranks} |")
     said = (
         f"Simulated panels of {FIRMS} firms and {DAYS:,} days, oracle R² 2%, one fold; shares with 95% intervals. "
-        f"Commit {results['commit']}, {results['date']}, `{results['command']}`."
+        f"{results['date']}, `{results['command']}`."
     )
     return "\n".join(["", *rows, "", said])
 
@@ -165,7 +166,7 @@ def main() -> None:
             print(name, seed, {key: round(value, 4) for key, value in found["rank_ic"].items()}, found["claim"],
                   f"oracle {found['oracle_rank_ic']:.4f}, {found['seconds']} s", flush=True)  # fmt: skip
     drawn = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*-*.json"))]
-    figures, details = summarise(drawn)
+    figures, details = summarise(drawn, results_file.details("ladder_truth"))
     print(json.dumps({"figures": figures, "details": details}, indent=2))
     if not given.dry:
         path = results_file.write("ladder_truth", figures, details)

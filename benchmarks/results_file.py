@@ -1,5 +1,6 @@
 """The one form of a results file."""
 
+import json
 import os
 import platform
 import subprocess
@@ -18,14 +19,13 @@ def write(name: str, figures: dict[str, float], details: Any, command: str = "")
 
     `command` stands for the one given, where that holds places of this machine.
     """
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     path = FOLDER / f"{name}.json"
     write_json(
         path,
         {
             "name": name,
             "command": command or f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip(),
-            "commit": commit,
+            "commit": commit(),
             "machine": machine(),
             "date": datetime.now(UTC).date().isoformat(),
             "figures": figures,
@@ -33,6 +33,17 @@ def write(name: str, figures: dict[str, float], details: Any, command: str = "")
         },
     )
     return path
+
+
+def details(name: str) -> Any:
+    """Return the details of results/NAME.json, {} where there is none."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["details"] if path.exists() else {}
+
+
+def commit() -> str:
+    """Return the commit that is checked out."""
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
 
 
 def into_readme(markers: tuple[str, str], section: str) -> None:

@@ -1,6 +1,6 @@
 """Explanations as a stage: from a run's folder to what one forecast rests on, and how far that can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,17 @@ import pandas as pd
 
 from finattn.blocks import Blocks, Scaling
 from finattn.config import RunConfig
-from finattn.config.require import require
+from finattn.config.require import nearest, require
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
+from finattn.evaluation import per_date
 from finattn.experiment import cut_fold, fit_folder, rungs
-from finattn.explain import LOOKED, Audit, Checks, Explanation, How, attention, gradients, join, network, uniform_twin
+from finattn.explain import LOOKED, METHODS, Audit, Checks, Explanation, How, attention, gradients, join, network, uniform_twin
 from finattn.explain import audit as explain_audit
+from finattn.explain.audit import skill, with_skill
 from finattn.explain.scene import scores
+from finattn.forecasts import Forecasts
+from finattn.look_up import LookUp
 from finattn.panel import Panel
 from finattn.pipeline import Watch, load_fits, walk_forward_splits
 from finattn.splits import Fold
@@ -50,13 +54,53 @@ class Opened:
         self.require_trained(fold, model)
         return [network(fit) for fit in load_fits(self.config, self.folder / "folds", fold.number, model, inputs)]
 
+    @property
+    def whole_fold(self) -> Fold:
+        """The last fold that has at least half as many test dates as the longest."""
+        longest = max(len(fold.test) for fold in self.folds)
+        return [fold for fold in self.folds if 2 * len(fold.test) >= longest][-1]
+
+    def skill(self, model: str) -> pd.DataFrame:
+        """Return what a model is worth on the test dates of all folds, as an audit has it; InputError as `skill`."""
+        forecasts = Forecasts.load(self.folder / "forecasts.parquet")
+        require("model", model, model in forecasts.models, f"one of {', '.join(forecasts.models)}")
+        table = per_date(forecasts)
+        return skill(table[table["model"] == model]["rank_ic"], forecasts.overlap)
+
     def require_trained(self, fold: Fold, model: str) -> None:
         """Refuse a model of which the fold keeps no fit."""
+        learnt = self.trained(fold)
+        if model not in learnt:
+            known = ", ".join(learnt) or "a run with trained models"
+            raise InputError(f"model must be one of {known}, found {model!r}{nearest(model, learnt)}")
+
+    def trained(self, fold: Fold) -> list[str]:
+        """Return the run's models of which a fold keeps fits."""
         folder, seed = self.folder / "folds", self.config.training.seeds[0]
         places = {name: fit_folder(folder, fold.number, name, seed) for name in self.config.forecasters}
-        learnt = [name for name, place in places.items() if (place / "model.safetensors").is_file()]
-        known = ", ".join(learnt) or "a run with trained models"
-        require("model", model, model in learnt, f"one of {known}")
+        return [name for name, place in places.items() if (place / "model.safetensors").is_file()]
+
+    def default_model(self, axes: Collection[str] = ()) -> str:
+        """Return the model that the run's headline is about where it was trained, else the first one that was.
+
+        Parameters
+        ----------
+        axes : a model that attends along one of them is taken before others.
+
+        Raises
+        ------
+        InputError
+            Where none was trained.
+        """
+        learnt = self.trained(self.folds[-1])
+        if not learnt:
+            raise InputError(f"a run must have a trained model, found none in {self.folder}")
+        fitting = [name for name in learnt if set(axes) & set(self.axes(name))] or learnt
+        return self.config.headline[0] if self.config.headline[0] in fitting else fitting[0]
+
+    def axes(self, model: str) -> tuple[str, ...]:
+        """Return the axes along which a model attends, none for one that does not."""
+        return LookUp.axes if model == "look_up" else tuple(self.config.attention.get(model, ()))
 
 
 def open_run(folder: Path) -> Opened:
@@ -74,7 +118,7 @@ def explain(
     date: Any,
     firm: str,
     model: str | None = None,
-    methods: Sequence[str] = DEFAULT_METHODS,
+    methods: Sequence[str] | None = None,
     how: How | None = None,
 ) -> Explanation:
     """Explain one forecast of a run's model by some methods, seeds averaged.
@@ -84,8 +128,9 @@ def explain(
     Parameters
     ----------
     date : a date of the panel from the first test window on; that of a forecast or any between. firm : its identifier.
-    model : by default the one that the run's headline is about.
-    methods : of `explain.attention` and `explain.gradients`.
+    model : by default `Opened.default_model`.
+    methods : of `explain.attention` and `explain.gradients`; by default attention, of a model that attends, and
+        integrated gradients.
     how : settings of the latter.
 
     Raises
@@ -93,7 +138,13 @@ def explain(
     InputError
         For a date, firm, model or method that there is not.
     """
-    model = model or run.config.headline[0]
+    model = model or run.default_model()
+    methods = methods or [one for one in DEFAULT_METHODS if one not in LOOKED or run.axes(model)]
+    for method in methods:
+        require("method", method, method in (*LOOKED, *METHODS), f"one of {', '.join((*LOOKED, *METHODS))}")
+    firms = run.panel.firms.tolist()
+    if firm not in firms:
+        raise InputError(f"firm must be one of the panel's, found {firm!r}{nearest(firm, firms)}")
     row = row_of(run.panel, date)
     fold = run.fold_of(row)
     blocks = run.blocks(fold, np.array([row]))
@@ -122,7 +173,8 @@ def audit(
 
     Parameters
     ----------
-    model : by default the one that the run's headline is about. fold : its number; by default the last.
+    model : by default the one that the run's headline is about. fold : its number; by default the last whose test
+        window is no stub. Skill is judged on the test dates of all folds.
     checks : what is checked, and how thoroughly; methods that look at attention are left out for a model without.
     refit : fit the model anew with its attention frozen even, one fit a seed, on the fold's training dates.
     watch : told of progress.
@@ -132,9 +184,10 @@ def audit(
     InputError
         For a model or fold that there is not.
     """
-    model, checks, watch = model or run.config.headline[0], checks or Checks(), watch or Watch()
+    model, checks, watch = model or run.default_model(), checks or Checks(), watch or Watch()
+    known = run.skill(model)
     numbers = {one.number: one for one in run.folds}
-    asked = run.folds[-1].number if fold is None else fold
+    asked = run.whole_fold.number if fold is None else fold
     require("fold", asked, asked in numbers, f"one of {', '.join(map(str, numbers))}")
     chosen = numbers[asked]
     train, valid, test = cut_fold(run.panel, chosen, run.config.target)
@@ -146,6 +199,7 @@ def audit(
         (rung,) = rungs(replace(run.config, forecasters=(model,)))
         twins = [uniform_twin(rung.make(seed)).fit(train, valid) for seed in rung.seeds]
     found = explain_audit(nets, test, train, twins, checks, model, lambda check: watch.on_stage(f"checked {check}"))
+    found = with_skill(found, known)
     span = {"fold": asked, "first": str(test.dates[0]), "last": str(test.dates[-1]), "decisions": len(test.dates)}
     return replace(found, made={**found.made, **span})
 

@@ -9,10 +9,12 @@ import torch
 
 from finattn.blocks import Blocks, Scaling
 from finattn.cli import main
+from finattn.cli.audits import _parser
 from finattn.config import ModelConfig, TargetConfig
 from finattn.data import sample
 from finattn.errors import InputError
 from finattn.explain import Audit, Checks, How, audit, explainers
+from finattn.explain.audit import skill, with_skill
 from finattn.explain.verdict import judge
 from finattn.look_up import LookUp, LookUpConfig
 from finattn.models import PanelTransformer
@@ -288,3 +290,40 @@ def test_a_run_is_audited_on_the_command_line_and_its_report_says_what_came_out(
 def test_a_fold_that_there_is_not_is_refused(run, capsys):
     assert main(["audit", str(run), "--fold", "9"]) == 2
     assert "fold must be one of 0, 1, found 9" in capsys.readouterr().err
+
+
+def rows_of_skill(rank_ic, dates=40, p=0.001):
+    return pd.DataFrame([{"rank_ic": rank_ic, "lower": rank_ic - 0.02, "upper": rank_ic + 0.02, "chance": 0.0,
+                          "standard_error": 0.01, "p_one_sided": p, "dates": dates}])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "known, headline, why",
+    [
+        (rows_of_skill(-0.06, p=0.98), "its forecasts are no better than chance.", "the model has no skill"),
+        (rows_of_skill(0.20, dates=19), "cannot be judged on 19 dates, where 20 are asked.", "too few dates"),
+    ],
+)
+def test_skill_on_all_test_dates_overrules_that_on_a_few(skilled, known, headline, why):
+    found = with_skill(skilled, known)
+    assert skilled.verdict.trusted and not found.verdict.trusted and not found.verdict.believed
+    assert found.verdict.headline.endswith(headline) and set(found.verdict.doubted.values()) == {why}
+    assert found.table["value"][0] == known["rank_ic"][0]
+    pd.testing.assert_frame_equal(found.table[1:], skilled.table[1:])
+
+
+def test_nothing_is_believed_of_fits_that_do_not_forecast_alike(skilled):
+    table = skilled.details["apart"].assign(rank_correlation=0.2, rank_correlation_lower=-0.1)
+    verdict = judge(skilled.table, {**skilled.details, "apart": table})
+    assert "differ by their seed alone do not forecast alike" in verdict.headline and not verdict.believed
+    assert any("order firms alike by a rank correlation of 0.20 (95%: -0.100 to" in said for said in verdict.sentences)
+
+
+def test_an_audit_of_dates_without_a_ranking_is_refused():
+    with pytest.raises(InputError, match="dates on which two firms or more are ranked apart, found none"):
+        skill([np.nan, np.nan], 0)
+
+
+def test_the_command_line_has_the_settings_of_checks():
+    given = _parser().parse_args(["run"])
+    assert Checks(tuple(given.methods), given.dates, given.firms, draws=given.draws, seed=given.seed) == Checks()

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
 from finattn.blocks import Blocks
 from finattn.config.require import require, require_types
@@ -154,7 +155,8 @@ def audit(
     """Test how far one may believe what explanations of a model say.
 
     ==============  ================================================================================================
-    skill           rank IC of the mean score of all fits at all positions: an explanation of noise is noise
+    skill           rank IC of the mean score of all fits at all positions: an explanation of noise is noise; for
+                    that of a longer time see `with_skill`
     agreement       attention against each other method: Kendall's τ and the overlap of the k heaviest keys
     counterfactual  what the forecasts and their rank IC become with attention made even, permuted, or trained to be
                     elsewhere while forecasts stay (Jain and Wallace 2019), beside how far fits that differ by their
@@ -197,7 +199,7 @@ def audit(
     >>> untrained = PanelTransformer(2, ("firm",), ModelConfig(width=8, heads=2)).eval()
     >>> found = audit(untrained, blocks, checks=Checks(methods=("attention", "saliency"), dates=2, firms=5, draws=1))
     >>> print(found.verdict.headline)
-    Explanations of this model cannot be trusted: its forecasts are no better than chance.
+    Explanations of this model cannot be trusted: its skill cannot be judged on 2 dates, where 20 are asked.
     """
     checks = checks or Checks()
     fits = [network(one) for one in (models if isinstance(models, Sequence) else [models])]
@@ -208,9 +210,17 @@ def audit(
     for check, table in _details(subject, training, [network(one) for one in uniform]):
         details[check] = table
         on_check(check)
+    return _audited(details, {"model": name, "fits": len(fits), **plain(asdict(checks))})
+
+
+def with_skill(found: Audit, known: pd.DataFrame) -> Audit:
+    """Judge an audit again by the model's `skill` on other dates, such as all test dates of a walk forward."""
+    return _audited({**found.details, "skill": known}, found.made)
+
+
+def _audited(details: Mapping[str, pd.DataFrame], made: Mapping[str, Any]) -> Audit:
     table = pd.concat([_listed(check, details[check]) for check in _FIGURES if check in details], ignore_index=True)
-    found = {"model": name, "fits": len(fits), **plain(asdict(checks))}
-    return Audit(table, judge(table, details), details, found)
+    return Audit(table, judge(table, details), details, made)
 
 
 class _Subject:
@@ -244,7 +254,8 @@ class _Subject:
 def _details(subject: _Subject, training: Blocks | None, uniform: list[Any]) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the table of each check that can be made."""
     blocks, checks = subject.blocks, subject.checks
-    yield "skill", skill(subject.mean, blocks)
+    rank_ic = rank_information_coefficient(scores(subject.mean, blocks), blocks.realised)
+    yield "skill", skill(rank_ic, label_overlap(blocks.positions, blocks.target.horizon))
     explanation = subject.explained(subject.targets)
     if "attention" in explanation.methods:
         yield "agreement", agreement(explanation, k=checks.k)
@@ -265,10 +276,22 @@ def _details(subject: _Subject, training: Blocks | None, uniform: list[Any]) -> 
         yield "days", stability_over_days(Explanation(both), blocks.dates)
 
 
-def skill(model: Any, blocks: Blocks) -> pd.DataFrame:
-    """Return the rank IC of a network's scores at all positions, with its errors and its one-sided p-value."""
-    known = rank_information_coefficient(scores(model, blocks), blocks.realised)
-    found = mean_inference(known, label_overlap(blocks.positions, blocks.target.horizon))
+def skill(rank_ic: ArrayLike, overlap: int) -> pd.DataFrame:
+    """Return the mean rank IC over dates, with its errors and its one-sided p-value.
+
+    Parameters
+    ----------
+    rank_ic : of each date; NaN where it is not defined. overlap : dates by which labels reach into those that follow.
+
+    Raises
+    ------
+    InputError
+        Where no rank IC is defined.
+    """
+    known = np.asarray(rank_ic, np.float64)
+    if np.isnan(known).all():
+        raise InputError("an audit needs dates on which two firms or more are ranked apart, found none")
+    found = mean_inference(known, overlap)
     row = {"rank_ic": found.estimate, "lower": found.bootstrap_lower, "upper": found.bootstrap_upper, "chance": 0.0,
            "standard_error": found.standard_error, "p_one_sided": one_sided(found), "dates": found.dates}  # fmt: skip
     return pd.DataFrame([row])

@@ -1,6 +1,7 @@
 """What an audit comes to, in plain words, by rules that are written down here and nowhere else.
 
-A model has *skill* where its rank IC is above 0 at a one-sided p below 0.05. Without it nothing else is believed.
+A model has *skill* where its rank IC is above 0 at a one-sided p below 0.05, on at least 20 dates. Without it nothing
+else is believed, and nothing where fits that differ by their seed alone were not shown to forecast alike.
 Of a method and a kind of key it is said that its map
 
 - *finds what matters*, where taking away its heaviest keys costs rank IC beyond random order;
@@ -22,6 +23,7 @@ from finattn.explain.weights import LOOKED
 
 LEVEL = 0.05
 FEW = 4  # dates that have no interval
+DATES = 20  # on which skill can be judged
 SAME = 0.95  # rank correlation of scores from which forecasts count as kept
 _KINDS = {"lag": "days", "peer": "peers", "feature": "characteristics", "reference": "reference firms"}
 
@@ -47,7 +49,7 @@ class Verdict:
     >>> untrained = fa.PanelTransformer(2, ("firm",), ModelConfig(width=8, heads=2)).eval()
     >>> verdict = fa.audit(untrained, blocks, checks=Checks(("saliency",), dates=1, firms=1, shaken=1, draws=1)).verdict
     >>> verdict.trusted, verdict.doubted["saliency (lag)"]
-    (False, 'the model has no skill')
+    (False, 'too few dates')
     """
 
     trusted: bool
@@ -64,18 +66,32 @@ class Verdict:
 def judge(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> Verdict:
     """Return the verdict of an audit's table and details."""
     skill = details["skill"].iloc[0]
-    skilled = bool(skill["p_one_sided"] < LEVEL)
+    skilled = bool(skill["p_one_sided"] < LEVEL and skill["dates"] >= DATES)
     believed, doubted = _methods(table, details)
     sentences = [_skill(skill, skilled), *_found(believed, doubted), *_words(details)]
-    if not skilled:
-        headline = "Explanations of this model cannot be trusted: its forecasts are no better than chance."
-        doubted = {name: "the model has no skill" for name in {**believed, **doubted}}
+    lacking = _lacking(skill, skilled, details)
+    if lacking:
+        headline, why = lacking
+        doubted = {name: why for name in {**believed, **doubted}}
+        headline = f"Explanations of this model cannot be trusted: {headline}."
         return Verdict(False, headline, (sentences[0], *_words(details)), {}, doubted)
     if not believed:
         headline = "Explanations of this model cannot be trusted: none was shown to find what its forecasts rest on."
         return Verdict(False, headline, tuple(sentences), {}, doubted)
     headline = f"Of this model one may believe {_listing(list(believed))}; all else was not shown."
     return Verdict(True, headline, tuple(sentences), believed, doubted)
+
+
+def _lacking(skill: pd.Series, skilled: bool, details: Mapping[str, pd.DataFrame]) -> tuple[str, str] | None:
+    """Say, in the headline's words and in few, why nothing can be believed of the model."""
+    if skill["dates"] < DATES:
+        return f"its skill cannot be judged on {skill['dates']:.0f} dates, where {DATES} are asked", "too few dates"
+    if not skilled:
+        return "its forecasts are no better than chance", "the model has no skill"
+    apart = details.get("apart")
+    if apart is not None and not (apart["rank_correlation_lower"].fillna(apart["rank_correlation"]) > 0).all():
+        return "fits that differ by their seed alone do not forecast alike", "its fits do not forecast alike"
+    return None
 
 
 def _methods(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> tuple[dict[str, str], dict[str, str]]:
@@ -136,10 +152,10 @@ def _found(believed: Mapping[str, str], doubted: Mapping[str, str]) -> list[str]
     """Say which methods are believed about what, and which are not and why."""
     groups: dict[str, list[str]] = {}
     for name, says in believed.items():
-        groups.setdefault(f"is believed: it {says}", []).append(name)
+        groups.setdefault(f"believed: it {says}", []).append(name)
     for name, why in doubted.items():
-        groups.setdefault(f"is not believed: {why}", []).append(name)
-    return [f"{_listing(names)} {says}." for says, names in groups.items()]
+        groups.setdefault(f"not believed: {why}", []).append(name)
+    return [f"{_listing(names)} {'is' if len(names) == 1 else 'are each'} {says}." for says, names in groups.items()]
 
 
 def _words(details: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -196,6 +212,16 @@ def _adversary(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
+def _apart(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
+    row = part.iloc[0]
+    if row["kind"] != details["apart"]["kind"].iloc[-1]:  # forecasts are the same for each kind of key
+        return ""
+    return (
+        f"Fits that differ by their seed alone order firms alike by a rank correlation of {row['rank_correlation']:.2f}"
+        f" (95%: {_ends(row, 'rank_correlation')})."
+    )
+
+
 def _frozen(part: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> str:
     row = part.iloc[0]
     so = "attention earns its place" if row["p_one_sided"] < LEVEL else "that attention is needed was not shown"
@@ -219,6 +245,7 @@ def _kind(part: pd.DataFrame) -> str:
 _SAYS: dict[str, Callable[[pd.DataFrame, Mapping[str, pd.DataFrame]], str]] = {
     "agreement": _agreement,
     "replaced": _replaced,
+    "apart": _apart,
     "adversary": _adversary,
     "frozen": _frozen,
 }

@@ -108,7 +108,8 @@ def summarise(drawn: list[dict[str, Any]], before: dict[str, Any]) -> tuple[dict
             "oracle_rank_ic": float(np.mean([one["oracle_rank_ic"] for one in own])),
             "claims": {name: share([one["claim"][name] for one in own]) for name in ("firm", "look_up")},
             "in_confidence_set": {name: share([one["in_confidence_set"][name] for one in own]) for name in TRIALS},
-            "seconds": float(np.median([one["seconds"] for one in own])), "commit": ", ".join(sorted({one["commit"] for one in own})),
+            "seconds": float(np.median([one["seconds"] for one in own])),
+            "commit": ", ".join(sorted({one["commit"] for one in own})),
         }  # fmt: skip
     ratios = [one["rank_ic"]["firm"] / one["oracle_rank_ic"] for one in drawn if one["scenario"] == "directed"]
     if ratios:

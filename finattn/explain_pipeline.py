@@ -15,7 +15,19 @@ from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.evaluation import per_date
 from finattn.experiment import cut_fold, fit_folder, rungs
-from finattn.explain import LOOKED, METHODS, Audit, Checks, Explanation, How, attention, gradients, join, network, uniform_twin
+from finattn.explain import (
+    LOOKED,
+    METHODS,
+    Audit,
+    Checks,
+    Explanation,
+    How,
+    attention,
+    gradients,
+    join,
+    network,
+    uniform_twin,
+)
 from finattn.explain import audit as explain_audit
 from finattn.explain.audit import skill, with_skill
 from finattn.explain.scene import scores
@@ -198,7 +210,7 @@ def audit(
         watch.on_stage("fitting with attention frozen even")
         (rung,) = rungs(replace(run.config, forecasters=(model,)))
         twins = [uniform_twin(rung.make(seed)).fit(train, valid) for seed in rung.seeds]
-    found = explain_audit(nets, test, train, twins, checks, model, lambda check: watch.on_stage(f"checked {check}"))
+    found = explain_audit(nets, test, train, twins, checks, model, watch.on_part)
     found = with_skill(found, known)
     span = {"fold": asked, "first": str(test.dates[0]), "last": str(test.dates[-1]), "decisions": len(test.dates)}
     return replace(found, made={**found.made, **span})

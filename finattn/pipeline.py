@@ -1,7 +1,6 @@
 """One run, from source to report: each stage writes a file that the next reads, and a killed run goes on."""
 
 import dataclasses
-import json
 import platform
 import resource
 import sys
@@ -21,6 +20,7 @@ from finattn import data, features
 from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
 from finattn.config import RunConfig
 from finattn.config_file import to_yaml
+from finattn.data.describe import describe
 from finattn.errors import InputError
 from finattn.evaluation import Scheme, by_group, decay, evaluate, portfolio, restricted
 from finattn.experiment import Step, check_folds, fit_folder, fold_spans, rungs, tuning, walk_forward
@@ -28,7 +28,7 @@ from finattn.forecasts import Forecasts
 from finattn.ledger import Setup, read_trials, selection
 from finattn.panel import Panel
 from finattn.splits import WalkForward, decision_mask
-from finattn.storage import atomic_file, discard, is_partial, sweep, write_json
+from finattn.storage import atomic_file, discard, is_partial, read_json, sweep, write_json
 
 if TYPE_CHECKING:
     from finattn.training import TrainedForecaster
@@ -41,6 +41,9 @@ class Watch:
 
     def on_stage(self, stage: str) -> None:
         """Hear that a stage begins."""
+
+    def on_part(self, part: str, done: int, parts: int) -> None:
+        """Hear that one of a stage's parts ended, so many of all."""
 
     def on_step(self, step: Step) -> None:
         """Hear that a fit begins, or was found done."""
@@ -126,7 +129,7 @@ def prepare(config: RunConfig, panel_fingerprint: str, force: bool) -> Path:
     if force and folder.exists():
         discard(folder)
     state = {"config": config.content, "panel": panel_fingerprint, "finattn": metadata.version("finattn")}
-    earlier = json.loads(key.read_text(encoding="utf-8")) if key.exists() else state
+    earlier = read_json(key, "start over with --force, or choose another --name") if key.exists() else state
     if differs := describe_changes(earlier, state):
         changed = ", ".join(change.removeprefix("config.") for change in differs)
         raise InputError(
@@ -299,16 +302,13 @@ def provenance(config: RunConfig, panel: Panel) -> dict[str, Any]:
 
 
 def sample_sentences(panel: Panel) -> list[str]:
-    """Say about the panel what must stand beside its results."""
-    sentences = list(panel.source.get("caveats", []))
-    if panel.listed[-1][panel.listed.any(axis=0)].all() and not sentences:
-        sentences.append(
-            f"No firm of the {panel.shape[1]} ever leaves the panel: if they were chosen because they survived, every "
-            "result is flattered."
-        )
-    if not panel.industry_as_of and (panel.industry != 0).any() and not panel.source.get("caveats"):
-        sentences.append("Industry codes are not as known on each date: peers by industry use hindsight.")
-    return sentences
+    """Say about the panel what must stand beside its results: what its source says of itself, and all warnings.
+
+    A source with caveats says itself how its firms were chosen, and how its codes.
+    """
+    found = describe(panel)
+    told = ("survivorship", "hindsight") if found.caveats else ()
+    return [*found.caveats, *(caution.says for caution in found.warnings if caution.check not in told)]
 
 
 def _peak_bytes() -> int:

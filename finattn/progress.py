@@ -51,6 +51,12 @@ class RunProgress(Watch):
         if not self._shown and stage != "reading the panel":  # a refusal that follows it stays one line
             print(stage, file=sys.stderr, flush=True)
 
+    def on_part(self, part: str, done: int, parts: int) -> None:
+        """Name the part that ended, and show how many have."""
+        self._bars.update(self._fits, description=part, completed=done, total=parts)
+        if not self._shown:
+            print(f"  {part}: {done} of {parts}", file=sys.stderr, flush=True)
+
     def on_step(self, step: Step) -> None:
         """Show the fit that begins, or that was found done."""
         self._bars.update(

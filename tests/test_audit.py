@@ -113,6 +113,16 @@ def test_what_is_audited_is_left_as_it_is():
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("several, methods, last", [(True, ("attention", "saliency"), 13), (False, ("saliency",), 7)])
+def test_each_check_is_told_with_how_many_are_done_and_how_many_there_are(several, methods, last):
+    _, blocks = planted()
+    told, fits = [], [look_up(1), look_up(1, 11.0)][: 1 + several]
+    more = (blocks.at(np.arange(1, 90)), fits[:1]) if several else ()
+    found = audit(fits, blocks, *more, checks=Checks(methods, 4, 4, 2, draws=1), on_check=lambda *one: told.append(one))
+    assert [one[1:] for one in told] == [(place, last) for place in range(1, last + 1)]
+    assert [one[0] for one in told] == list(dict.fromkeys(found.table["check"]))
+
+
 def test_the_same_audit_twice_is_equal():
     panel, blocks = planted()
     few = Checks(("attention", "saliency"), 4, 4, 2, draws=1)

@@ -150,7 +150,7 @@ def audit(
     uniform: Sequence[Any] = (),
     checks: Checks | None = None,
     name: str = "model",
-    on_check: Callable[[str], None] = lambda check: None,
+    on_check: Callable[[str, int, int], None] = lambda check, done, checks: None,
 ) -> Audit:
     """Test how far one may believe what explanations of a model say.
 
@@ -177,7 +177,8 @@ def audit(
         check is not made.
     uniform : fits of the same model whose attention was frozen even, as `explain.uniform_twin` has it trained; without
         them that check is not made.
-    checks : what is checked, and how thoroughly. name : of the model. on_check : told of each check that is done.
+    checks : what is checked, and how thoroughly. name : of the model.
+    on_check : told of each check that is done, how many are, and of how many.
 
     Returns
     -------
@@ -206,10 +207,12 @@ def audit(
     if not fits:
         raise InputError("models must be at least one, found none")
     subject = _Subject(fits, blocks, checks)
-    details = {}
+    details: dict[str, pd.DataFrame] = {}
+    planned = _planned(subject, training is not None, bool(uniform))
     for check, table in _details(subject, training, [network(one) for one in uniform]):
         details[check] = table
-        on_check(check)
+        if check in planned:
+            on_check(check, len(planned.intersection(details)), len(planned))
     return _audited(details, {"model": name, "fits": len(fits), **plain(asdict(checks))})
 
 
@@ -249,6 +252,16 @@ class _Subject:
         place = {str(firm): column for column, firm in enumerate(self.blocks.panel.firms)}
         moved = [(after[date], firm) for date, firm in self.targets if date in after]
         return [(dates[row], firm) for row, firm in moved if seen[row, place[firm]]]
+
+
+def _planned(subject: _Subject, training: bool, uniform: bool) -> set[str]:
+    """Name the checks to be made."""
+    planned = set(_FIGURES)
+    if "attention" not in subject.checks.methods:
+        planned -= {"agreement", "replaced", "apart", "adversary", "frozen"}
+    if len(subject.fits) == 1:
+        planned -= {"apart", "seeds"}
+    return planned - ({"adversary"} if not training else set()) - ({"frozen"} if not uniform else set())
 
 
 def _details(subject: _Subject, training: Blocks | None, uniform: list[Any]) -> Iterator[tuple[str, pd.DataFrame]]:

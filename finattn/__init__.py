@@ -25,6 +25,7 @@ _HOMES = {
     "load_file": "finattn.data",
     "look_ahead": "finattn.leaks",
     "LookUpForecaster": "finattn.training",
+    "ModelConfig": "finattn.config",
     "Panel": "finattn.panel",
     "PanelTransformer": "finattn.models",
     "PeerNetwork": "finattn.networks",
@@ -36,14 +37,16 @@ _HOMES = {
     "Scaling": "finattn.blocks",
     "screen": "finattn.leaks",
     "SICKernel": "finattn.baselines",
+    "TargetConfig": "finattn.config",
+    "TrainingConfig": "finattn.config",
     "simulate": "finattn.data",
     "simulate_quarterly": "finattn.data",
     "walk_forward": "finattn.experiment",
     "WalkForward": "finattn.splits",
     "Zero": "finattn.baselines",
 }
-_PARTS = ("attention", "data", "evaluation", "explain", "ladder", "leaks", "networks", "plots")
-"""Packages that are reached as attributes, `fa.networks`, without importing them first."""
+_PARTS = ("attention", "data", "evaluation", "explain", "features", "ladder", "leaks", "ledger", "networks", "plots")
+"""Packages and modules that are reached as attributes, `fa.networks`, without importing them first."""
 __all__ = sorted(_HOMES)
 
 

@@ -5,6 +5,8 @@ each model (told apart in grey), text of 12 px or more, and SVG, so that figures
 """
 
 import html
+import math
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +65,23 @@ _OTHERS = {
 WEIGHTS = ((0.0, "#FFFFFF"), (0.25, "#C6DBEF"), (0.6, "#0072B2"), (1.0, "#08264D"))
 SIGNED = ((0.0, "#D55E00"), (0.5, "#FFFFFF"), (1.0, "#0072B2"))
 GRID, LINE, INK = "#E3E6EA", "#8A929C", "#1B1F24"
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # signs that change the direction of text
 FONT = "system-ui, 'Segoe UI', 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
+MISSING = "—"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number with a true minus sign and a dash where it is undefined.
+
+    Examples
+    --------
+    >>> number(-0.01234), number(float("nan")), number(1234.5, 1), number(-0.0001)
+    ('−0.012', '—', '1,234.5', '0.000')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", "−" if float(text.replace(",", "")) else "")
 
 
 def label(model: str) -> str:
@@ -78,14 +96,17 @@ def label(model: str) -> str:
 
 
 def escape(text: object) -> str:
-    """Write `text` so that plotly shows it literally: it reads tags, entities and $…$, but not quotes.
+    r"""Write `text` so that plotly shows it literally: it reads tags, entities and $…$, but not quotes.
+
+    Signs that change the direction of text, and would turn what stands beside it too, are written as their codes.
 
     Examples
     --------
-    >>> escape("AT&T <b>")
-    'AT&amp;T &lt;b&gt;'
+    >>> print(escape("AT&T <b>"), escape("A" + chr(0x202E)))
+    AT&amp;T &lt;b&gt; A\u202e
     """
-    return html.escape(str(text), quote=False).replace("$", "&#36;")
+    literal = html.escape(str(text), quote=False).replace("$", "&#36;")
+    return _TURNING.sub(lambda sign: f"\\u{ord(sign[0]):04x}", literal)
 
 
 def style_of(model: str, position: int) -> Style:

@@ -15,9 +15,11 @@ from finattn.explain_pipeline import Opened, row_of
 from finattn.networks import Averaging, PeerNetwork
 from finattn.panel import Panel
 from finattn.pipeline import write_table
-from finattn.report import explorer
+from finattn.report import explorer, peering
+from finattn.storage import atomic_folder
 
-FOLDER = "peers"
+FOLDER = peering.FOLDER
+AXES = ("firm", "industry")  # along which a model asks peers
 WORDS = ("first", "folds", "last")  # that stand for dates
 DEFAULT_DATES = ("folds", "last")
 DEFAULT_FORMATS = ("html", "parquet")
@@ -29,7 +31,7 @@ class Asked:
 
     Parameters
     ----------
-    model : a trained model of the run that attends to firms; by default the one that its headline is about.
+    model : a trained model of the run that attends to firms; by default `Opened.default_model`.
     method : of `networks.build`.
     dates : days of the panel, and words: "first", the first test date; "folds", the last one of each test window;
         "last", the panel's last date.
@@ -77,7 +79,7 @@ def build(run: Opened, asked: Asked | None = None) -> PeerNetwork:
         For a date, model, method or number that there is not, and a date before the first test window.
     """
     asked = asked or Asked()
-    model = asked.model or run.config.headline[0]
+    model = asked.model or run.default_model(AXES)
     rows = as_of_rows(run, asked.dates)
     averaging = asked.averaging(run.panel)
     parts = [_at(run, row, model, asked.method, averaging) for row in rows]
@@ -130,7 +132,7 @@ def judge(network: PeerNetwork, panel: Panel) -> tuple[dict[str, pd.DataFrame], 
     -------
     Tables by name: statistics over time, comparison with each level of industry, and, beside the last level but one
     (major groups of SIC codes), the strongest peers outside it and regressions of co-movement and of lead after the
-    as-of dates; and for each that cannot be had a sentence that says why.
+    as-of dates, without codes on peers alone; and for each that cannot be had a sentence that says why.
     """
     known = [one for one in network.levels if (network.nodes[one] > 0).any()]
     level = known[max(0, len(known) - 2)] if known else ""
@@ -138,14 +140,14 @@ def judge(network: PeerNetwork, panel: Panel) -> tuple[dict[str, pd.DataFrame], 
         "statistics": lambda: networks.network_statistics(network),
         "comparison": lambda: pd.concat([networks.compare(network, one) for one in known]),
         "new_peers": lambda: networks.new_peers(network.at(), level, top=10),
-        "comovement": lambda: networks.comovement(network, panel, level),
-        "lead": lambda: networks.lead(network, panel, level),
+        "comovement": lambda: networks.comovement(network, panel, level or None),
+        "lead": lambda: networks.lead(network, panel, level or None),
     }
     found, lacking = {}, []
+    if not level:
+        lacking.append("comparison, new_peers, and the industry beside peers: need industry codes, found none")
+        makers = {name: make for name, make in makers.items() if name not in ("comparison", "new_peers")}
     for name, make in makers.items():
-        if name != "statistics" and not level:
-            lacking.append(f"{name}: needs industry codes, found none")
-            continue
         try:
             found[name] = make().reset_index(drop=True)
         except InputError as error:
@@ -180,23 +182,27 @@ def save(
     Raises
     ------
     InputError
-        For a format that there is not, before anything is written.
+        For a format that there is not, and a firm whose identifier a format cannot hold; then nothing is written, and
+        what was there stays.
     """
     for name in formats:
         require("format", name, name in FORMATS, f"one of {', '.join(FORMATS)}")
-    folder = network.save(run / FOLDER)
-    files = [folder / "edges.parquet", folder / "nodes.parquet"]
-    for name, table in (tables or {}).items():
-        files.append(folder / f"{name}.parquet")
-        write_table(table, files[-1])
-    for name in (name for name in _WRITERS if name in formats):
-        file, write = _WRITERS[name]
-        write(network, folder / file)
-        files.append(folder / file)
-    if "html" in formats:
-        title = f"{run.resolve().name}, {looks.label(network.made['model'])}" if "model" in network.made else "Peers"
-        files.append(explorer.write(network, folder / explorer.FILE, title))
-    return files
+    tables, names = tables or {}, ["edges.parquet", "nodes.parquet"]
+    with atomic_folder(run / FOLDER) as folder:
+        network.save(folder)
+        for name, table in tables.items():
+            names.append(f"{name}.parquet")
+            write_table(table, folder / names[-1])
+        for name in (name for name in _WRITERS if name in formats):
+            file, write = _WRITERS[name]
+            write(network, folder / file)
+            names.append(file)
+        if "html" in formats:
+            model = network.made.get("model")
+            title = f"{run.resolve().name}, {looks.label(model)}" if model else "Peers"
+            explorer.write(network, folder / explorer.FILE, title, peering.findings(tables))
+            names.append(explorer.FILE)
+    return [run / FOLDER / name for name in names]
 
 
 def summary(network: PeerNetwork, files: Sequence[Path]) -> dict[str, Any]:
@@ -207,6 +213,8 @@ def summary(network: PeerNetwork, files: Sequence[Path]) -> dict[str, Any]:
             "firms": len(one.nodes),
             "edges": len(one.edges),
             "weight_kept": float(one.edges["weight"].sum()) / max(1, one.edges["firm"].nunique()),
+            "even_weight": 1 / len(one.nodes),
+            "heaviest": float(one.edges["weight"].max()) if len(one.edges) else None,
         }
         for day in network.dates
         for one in (network.at(day),)

@@ -216,6 +216,24 @@ def test_the_page_says_how_the_network_was_made(network, tmp_path):
     assert "industry codes are those of today" not in page_of(network, tmp_path)
 
 
+def test_one_fit_is_one_fit_and_an_even_weight_is_named(network):
+    facts = explorer.facts(PeerNetwork(network.edges, network.nodes, MADE | {"models": 1, "dates_averaged": [1, 1]}))
+    assert facts[1] == "weights averaged over 1 fit and 1 date up to each as-of date"
+    assert facts[2] == "an even weight, 1 / firms, is 25% to 20%"  # of 4 firms, then 5
+
+
+def test_what_the_network_is_worth_stands_above_it_as_text(network, tmp_path):
+    page = page_of(network, tmp_path, findings=["They led, <b>p < 0.001</b>.", "Not more."])
+    said = "They led, &lt;b&gt;p\N{NO-BREAK SPACE}&lt;\N{NO-BREAK SPACE}0.001&lt;/b&gt;. Not more."
+    assert f'<p class="findings">{said}</p>' in page and 'class="findings"' not in page_of(network, tmp_path)
+
+
+@pytest.mark.parametrize(("head", "least"), [("Asked by", 20), ("Strength", 20), ("%", 13), ("Same industry", 18)])
+def test_a_head_that_must_be_read_has_room(head, least):
+    widths = re.findall(rf'\["{head}", "(\d+)%"\]', explorer._part("tables.js"))
+    assert widths and all(int(width) >= least for width in widths)  # shares of 390 pixels on a screen of 1,300
+
+
 # -- what it is safe from ------------------------------------------------------------
 
 

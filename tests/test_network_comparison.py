@@ -554,6 +554,23 @@ def test_a_lead_is_a_fama_macbeth_regression_of_forward_on_past_returns():
     assert (found["dates"] == 26).all() and (found["firms"] == 24).all()
 
 
+def test_without_a_grouping_peers_are_regressed_on_alone_and_beside_the_firm_itself():
+    panel = moving(0.4, 0.4, rows=70, firms=24, groups=4, seed=5)
+    network, uncoded = always(panel, ring(24), rows=[11]), panel.replace(industry=np.zeros_like(panel.industry))
+    found = comovement(network, uncoded, None)
+    coded = comovement(network, panel)
+    pd.testing.assert_frame_equal(found, coded[coded["regression"] == "peers"].reset_index(drop=True))
+    led = lead(network, uncoded, None)
+    assert led["regression"].tolist() == ["peers", "own", "all", "all"]
+    single = lead(network, panel).query("regression in ('peers', 'own')")
+    pd.testing.assert_frame_equal(led[:2], single.reset_index(drop=True))
+    past, future = panel.returns[11:69], panel.returns[12:]
+    inputs = np.stack([np.roll(past, 1, axis=1), past], axis=2)
+    expected = fama_macbeth(future, inputs, ["peers", "own"], overlap=0).summary[1:]
+    np.testing.assert_allclose(led[2:]["estimate"], expected["estimate"], rtol=1e-8)
+    np.testing.assert_allclose(led[2:]["standard_error"], expected["standard_error"], rtol=1e-8)
+
+
 def test_all_regressions_are_of_the_same_firms():
     panel = moving(0.3, 0.3, rows=40, firms=20, groups=4)
     network, groups = always(panel, ring(20)), {firm: place % 4 + 1 for place, firm in enumerate(panel.firms[:-1])}

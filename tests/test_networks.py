@@ -44,7 +44,7 @@ def test_columns_come_out_in_order_with_their_types_and_dates_as_days():
     network = made_of([edge()])
     assert network.edges.dtypes.astype(str).tolist() == ["datetime64[ms]", "str", "str", *["float64"] * 4]
     assert network.levels == ("industry_0",) and network.dates.tolist() == [pd.Timestamp("2020-01-31").date()]
-    assert repr(network) == "PeerNetwork(1 date, 4 firms, 1 edges by attention)"
+    assert repr(network) == "PeerNetwork(1 date, 4 firms, 1 edge by attention)"
     assert network.metadata["as_of"] == ["2020-01-31"] and network.metadata["run"] == "abc"
     assert network.metadata["direction"].startswith("firm asks peer")
 

@@ -11,7 +11,7 @@ import pytest
 
 from finattn import networks, peers_pipeline
 from finattn.cli import main
-from finattn.cli.peers import peers
+from finattn.cli.peers import FORMATS, METHODS, peers
 from finattn.errors import InputError
 from finattn.explain_pipeline import open_run
 from finattn.networks import Averaging, PeerNetwork
@@ -131,7 +131,13 @@ def test_the_verb_saves_the_network_and_the_explorer(folder, network, capsys):
     assert peers([str(folder), "--draws", "20"]) == 0
     said = capsys.readouterr().out
     assert "what the model looked at, not why it decided" in said and "given the fit" in said
-    assert "20 firms, 100 links" in said and "explorer.html" in said
+    assert "20 firms, 100 links; on average a firm's links hold " in said and "explorer.html" in said
+    assert "an even one would be 0.0500" in said and "on on" not in said
+    heaviest = network.at().edges["weight"].max()
+    assert f"the heaviest is {heaviest:.3f}"[:20] in said
+    assert any(
+        start in said for start in ("These peers led", "These peers were not shown to lead", "Returns ran against")
+    )
     same(PeerNetwork.load(folder / "peers"), network)
     page = (folder / "peers" / "explorer.html").read_text(encoding="utf-8")
     assert "small, Attention, firms: who asks whom" in page and '"AAPL"' in page
@@ -218,3 +224,27 @@ def test_help_answers_without_the_heavy_imports():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "--format" in said and "RUN/peers" in said
+
+
+def test_words_are_checked_before_anything_heavy_is_loaded():
+    code = (
+        "import sys; from finattn.cli import main; assert main(['peers', 'RUN', *sys.argv[1:]]) == 2; "
+        "assert not {'torch', 'pandas'} & set(sys.modules)"
+    )
+    for given, message in (
+        (("--format", "html", "pdf"), "'pdf'"),
+        (("--method", "atention"), "did you mean attention?"),
+    ):
+        said = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=True).stderr
+        assert said.endswith(f"{message}\n") and said.count("\n") == 1
+    assert (FORMATS, METHODS) == (peers_pipeline.FORMATS, networks.METHODS)
+
+
+def test_what_was_built_is_printed_also_where_the_report_cannot_be_written(folder, capsys):
+    (folder / "explanations").mkdir()
+    damaged = folder / "explanations" / "old.parquet"
+    damaged.write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"old.parquet must be an explanation that finattn saved"):
+        peers([str(folder), "--dates", "last", "--draws", "0", "--window", "1"])
+    assert "Attention shows what the model looked at" in capsys.readouterr().out
+    damaged.unlink()

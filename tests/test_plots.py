@@ -268,3 +268,33 @@ def test_a_run_in_which_nothing_is_defined_gives_an_empty_figure(draw: Callable[
 def test_importing_finattn_does_not_import_plotly() -> None:
     code = "import finattn, sys; sys.exit('plotly' in sys.modules or 'finattn.plots' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def explained(keys, methods, kind="peer"):
+    rows = [
+        {"date": pd.Timestamp("2020-01-31"), "firm": "A", "model": "m", "method": method, "kind": kind, "key": key,
+         "score": 1.0 + place}
+        for method in methods for place, key in enumerate(keys)
+    ]  # fmt: skip
+    return plots.explained_forecast(pd.DataFrame(rows))
+
+
+def test_names_beside_the_right_bars_have_room_and_long_ones_are_cut_but_keep_their_bars() -> None:
+    long = [f"{'N' * 30}{place}" for place in range(2)]
+    for keys, methods, least in ((["AAPL"], 2, 59), (["idiosyncratic"], 2, 120), (long, 2, 170), (long, 4, 130)):
+        figure = explained(keys, ["attention", "saliency", "shapley", "occlusion"][:methods])
+        axes = [figure.layout.xaxis.domain, figure.layout.xaxis2.domain]
+        assert 800 * (axes[1][0] - axes[0][1]) >= least
+        assert all(figure.layout[f"xaxis{place or ''}"].domain[0] >= 0 for place in (0, 2))
+    assert figure.layout.yaxis2.ticktext == ("N" * 19 + "…",) * 2 and figure.data[1].y == tuple(long)
+    assert figure.layout.yaxis2.tickvals == tuple(long)
+    assert explained(long, ["saliency"]).layout.xaxis.domain == (0.0, 0.98)  # what kind it is stands at the right
+    assert explained(["0", "1"], ["saliency"], "lag").layout.annotations[1].text == "Its own days, by lag"
+
+
+def test_signs_that_turn_text_are_written_as_their_codes() -> None:
+    names = [f"A{chr(code)}B" for code in (0x202E, 0x2067, 0x200F, 0x061C)]
+    assert [looks.escape(name) for name in names] == ["A\\u202eB", "A\\u2067B", "A\\u200fB", "A\\u061cB"]
+    heat = plots.peer_heat_map(explanations("peer", names, names), names, [1311] * 4).data[0]
+    assert "A\\u202eB 1311" in heat.x and not set("".join(map(chr, (0x202E, 0x2067)))) & set("".join(heat.x))
+    assert looks.escape("\u05d0\u05d1") == "\u05d0\u05d1"

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 import stat
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from finattn.storage import atomic_file, atomic_folder, sweep, write_json
+from finattn.errors import InputError
+from finattn.storage import atomic_file, atomic_folder, check_like, read_json, read_table, sweep, write_json
 
 
 def names(folder) -> list[str]:
@@ -112,3 +115,47 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
         write_json(tmp_path / "a.json", {"a": float("nan")})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, 2.5, None]}
     assert names(tmp_path) == ["a.json"]
+
+
+def test_a_damaged_file_is_one_error_that_names_it_and_says_what_to_do(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text('{"a": ')
+    with pytest.raises(InputError, match=r"a.json must be JSON: Expecting value.*; start over$"):
+        read_json(file, "start over")
+    file.write_text("3")
+    with pytest.raises(InputError, match=r"a.json must be JSON of a mapping, found int; delete it and run again$"):
+        read_json(file)
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"a.json must be JSON: .*codec can't decode"):
+        read_json(file)
+    pd.DataFrame({"a": np.arange(999)}).to_parquet(tmp_path / "a.parquet")
+    whole = (tmp_path / "a.parquet").read_bytes()
+    assert read_table(tmp_path / "a.parquet", ("a",))["a"].tolist() == list(range(999))
+    for part in (whole[:-9], whole[:99], whole[:4] + bytes(999) + whole[1003:], b""):
+        (tmp_path / "a.parquet").write_bytes(part)
+        with pytest.raises(InputError, match=r"a.parquet must be a whole Parquet table: .*; delete it and run again$"):
+            read_table(tmp_path / "a.parquet")
+    with pytest.raises(FileNotFoundError):  # of the disk's faults the message is another's
+        read_table(tmp_path / "absent.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "like", "fault"),
+    [
+        ({"a": 1, "more": None}, {"a": int}, None),
+        ({"a": [{"b": 1.5}, {"b": 2}]}, {"a": [{"b": int | float}]}, None),
+        ({"a": [{"b": 1.5}, {"b": "2"}]}, {"a": [{"b": int | float}]}, "a.1.b must be int | float, found '2'"),
+        ({}, {"a": int}, "a must be int, found None"),
+        ({"a": True}, {"a": int}, "a must be int, found True"),
+        ({"a": {"x": 1, "y": "two"}}, {"a": {...: int}}, "a.y must be int, found 'two'"),
+        ({"a": 3}, {"a": {...: int}}, "a must be a mapping, found 3"),
+        ([], {"a": int}, "it must be a mapping, found []"),
+        ({"a": "x" * 99}, {"a": list}, f"a must be a list, found '{'x' * 59}"),
+    ],
+)
+def test_content_of_another_shape_is_refused_by_its_first_part(content, like, fault):
+    if fault is None:
+        check_like(content, like, "a.json")
+        return
+    with pytest.raises(InputError, match=f"^{re.escape(f'a.json: {fault}; delete it and run again')}$"):
+        check_like(content, like, "a.json")

@@ -2,16 +2,21 @@
 
 import argparse
 import json
-import re
+from collections.abc import Sequence
 
 from finattn.cli.arguments import folder_parser, is_help
+from finattn.config.require import nearest
+from finattn.errors import InputError
 
 _EXPLAIN = """Explain one forecast of a run: which of the firm's own days, which firms and which characteristics.
 
 Attention, which says what was looked at, stands beside methods that say what moved the score. Tables are printed, a
 page with a picture is written to RUN/explanations, and the run's report shows it from then on."""
-_METHODS = """attention, rollout, value_norm; integrated_gradients, saliency, return_saliency, input_x_gradient,
-smoothgrad, gradient_shap, temporal_rescaling, feature_ablation, occlusion, shapley"""
+METHODS = (
+    "attention", "rollout", "value_norm", "saliency", "return_saliency", "input_x_gradient", "integrated_gradients",
+    "smoothgrad", "gradient_shap", "temporal_rescaling", "feature_ablation", "occlusion", "shapley",
+)  # fmt: skip
+"""Those of `explain`, known before torch is loaded."""
 
 
 def explain(given: list[str]) -> int:
@@ -21,6 +26,7 @@ def explain(given: list[str]) -> int:
         parser.print_help()
         return 0
     asked = parser.parse_args(given)
+    require_known("method", asked.methods or (), METHODS)
     from finattn import explain_pipeline as pipeline
     from finattn import report
     from finattn.explain import How
@@ -28,20 +34,22 @@ def explain(given: list[str]) -> int:
 
     run = pipeline.open_run(asked.run)
     how = How(baseline=asked.baseline, steps=asked.steps, samples=asked.samples, seed=asked.seed)
-    found = pipeline.explain(run, asked.date, asked.firm, asked.model, tuple(asked.methods), how)
-    forecast = found.made["forecast"]
-    name = re.sub(r"[^\w.-]", "_", f"{forecast['date']}-{forecast['firm']}-{forecast['model']}")
-    folder = run.folder / explained.FOLDER
-    folder.mkdir(exist_ok=True)
-    found.save(folder / f"{name}.parquet")
-    page = explained.write(found, folder / f"{name}.html")
-    report.write(run.folder)
+    found = pipeline.explain(run, asked.date, asked.firm, asked.model, asked.methods, how)
+    page = explained.keep(found, run.folder)
     if asked.json:
         print(json.dumps(explained.as_dict(found), indent=2, allow_nan=False))
-        return 0
-    explained.show(found)
-    print(f"page: {page}")
+    else:
+        explained.show(found)
+        print(f"page: {page}", flush=True)
+    report.write(run.folder)  # last: where it cannot be written, what was asked for is there
     return 0
+
+
+def require_known(key: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse words that are not known, with the nearest that is."""
+    for word in given:
+        if word not in known:
+            raise InputError(f"{key} must be one of {', '.join(known)}, found {word!r}{nearest(word, known)}")
 
 
 def _explain_parser() -> argparse.ArgumentParser:
@@ -49,8 +57,8 @@ def _explain_parser() -> argparse.ArgumentParser:
     parser.add_argument("--firm", required=True, help="identifier in the panel")
     parser.add_argument("--date", required=True, help="a day of the panel in the test windows, 2020-03-16")
     parser.add_argument("--model", help="a trained model of the run; by default the headline's")
-    default = ["attention", "integrated_gradients"]
-    parser.add_argument("--methods", nargs="+", default=default, metavar="METHOD", help=_METHODS)
+    methods = f"{', '.join(METHODS)}; by default attention, of a model that attends, and integrated_gradients"
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help=methods)
     baseline = "what stands for nothing to see: median of the date's firms, absent, or a date"
     parser.add_argument("--baseline", default="median", help=baseline)
     parser.add_argument("--steps", type=int, default=32, help="of integrated gradients")

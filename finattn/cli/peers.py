@@ -2,14 +2,18 @@
 
 import argparse
 import json
+from typing import Any
 
 from finattn.cli.arguments import folder_parser, is_help
+from finattn.cli.explanations import require_known
 
 _ABOUT = """Say whom each firm of a run asks, as of some dates, with an interval for every link.
 
 All fits of a model that attends to firms are averaged, over seeds and over the dates of a trailing window; a date is
 read only by models that were fitted before it. Files are written to RUN/peers, explorer.html among them: a page in
 which firms are searched, dates compared, and learned peers held beside those of the same industry."""
+METHODS = ("attention", "rollout", "value_norm", "gradients", "shapley")
+FORMATS = ("html", "parquet", "csv", "hoberg-phillips", "gexf", "graphml", "json")
 _METHODS = "attention, rollout, value_norm (what was looked at); gradients, shapley (what moved the score; slow)"
 _FORMATS = "html (the explorer), parquet (always), csv, hoberg-phillips, gexf, graphml, json (node-link)"
 _DATES = "days of the panel, or words: first (test date), folds (last date of each test window), last (of the panel)"
@@ -22,6 +26,8 @@ def peers(given: list[str]) -> int:
         parser.print_help()
         return 0
     read = parser.parse_args(given)
+    require_known("format", read.format, FORMATS)
+    require_known("method", [read.method], METHODS)
     from finattn import peers_pipeline as pipeline
     from finattn import report
     from finattn.explain_pipeline import open_run
@@ -33,20 +39,30 @@ def peers(given: list[str]) -> int:
     network = pipeline.build(run, asked)
     tables, lacking = pipeline.judge(network, run.panel)
     files = pipeline.save(network, run.folder, read.format, tables)
-    report.write(run.folder)
-    found = pipeline.summary(network, files) | {"tables": peering.as_dict(tables), "lacking": lacking}
+    said = {"tables": peering.as_dict(tables), "findings": peering.findings(tables), "lacking": lacking}
+    found = pipeline.summary(network, files) | said
     if read.json:
-        print(json.dumps(found, indent=2, allow_nan=False))
-        return 0
-    for date in found["dates"]:
-        kept = f"{date['weight_kept']:.0%} of what it draws on"
-        print(f"{date['date']}: {date['firms']} firms, {date['edges']} links; those of a firm hold {kept} on average")
-    peering.show(tables)
-    for sentence in [*lacking, found["caveat"]]:
-        print(sentence)
-    for file in found["files"]:
-        print(f"file: {file}")
+        print(json.dumps(found, indent=2, allow_nan=False), flush=True)
+    else:
+        _show(found)
+        peering.show(tables)
+        for line in [*lacking, found["caveat"], *found["findings"], *(f"file: {file}" for file in found["files"])]:
+            print(line, flush=True)
+    report.write(run.folder)  # last: where it cannot be written, what was asked for is there
     return 0
+
+
+def _show(found: dict[str, Any]) -> None:
+    """Print a line for each date."""
+    from finattn.data.cautions import count
+    from finattn.report.peering import weight
+
+    for date in found["dates"]:
+        said = f"{date['date']}: {count(date['firms'], 'firm')}, {count(date['edges'], 'link')}"
+        if date["heaviest"] is not None:
+            said += f"; on average a firm's links hold {date['weight_kept']:.0%} of what its forecast draws on; the "
+            said += f"heaviest is {weight(date['heaviest'])}, an even one would be {weight(date['even_weight'])}"
+        print(said)
 
 
 def _parser() -> argparse.ArgumentParser:

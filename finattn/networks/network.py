@@ -75,11 +75,9 @@ class PeerNetwork:
 
     def __repr__(self) -> str:
         """Say what it holds."""
-        count = len(self.dates)
-        return (
-            f"PeerNetwork({count} date{'s' * (count > 1)}, {self.nodes['firm'].nunique()} firms, "
-            f"{len(self.edges)} edges by {self.made['method']})"
-        )
+        numbers = {"date": len(self.dates), "firm": self.nodes["firm"].nunique(), "edge": len(self.edges)}
+        said = ", ".join(f"{number} {what}{'s' * (number != 1)}" for what, number in numbers.items())
+        return f"PeerNetwork({said} by {self.made['method']})"
 
     @property
     def dates(self) -> np.ndarray:

@@ -42,7 +42,7 @@ class _InForce(NamedTuple):
     """A network with the rows of the panel on which it is the latest, and the columns of its firms."""
 
     snapshot: Snapshot
-    groups: Partition | Pairs
+    groups: Partition | Pairs | None
     row: int
     """Of its as-of date."""
     end: int
@@ -53,7 +53,7 @@ class _InForce(NamedTuple):
 def comovement(
     network: PeerNetwork,
     panel: Panel,
-    grouping: Given = "industry_0",
+    grouping: Given | None = "industry_0",
     horizon: int | None = None,
     beta_window: int = 250,
 ) -> pd.DataFrame:
@@ -81,7 +81,7 @@ def comovement(
     network : PeerNetwork
         Its as-of dates and firms are the panel's.
     panel : Panel
-    grouping : see `groupings.as_grouping`.
+    grouping : see `groupings.as_grouping`; None regresses on peers alone.
     horizon : int, optional
         Rows after each as-of date, at least 1; without it up to the next one, and after the last to the panel's end.
     beta_window : int
@@ -126,13 +126,15 @@ def comovement(
     counts = np.concatenate(firms)
     sums = np.concatenate(moments)[counts > 0]
     require("dates with peers' and groups' returns", len(sums), len(sums) >= _LEAST_DATES, f"at least {_LEAST_DATES}")
-    rows = [row for name, which in _REGRESSIONS.items() for row in _pooled(sums, name, which)]
+    asked = {"peers": _REGRESSIONS["peers"]} if grouping is None else _REGRESSIONS
+    rows = [row for name, which in asked.items() for row in _pooled(sums, name, which)]
     return pd.DataFrame(rows).assign(dates=len(sums), firms=counts[counts > 0].mean())[list(COLUMNS)]
 
 
-def _in_force(network: PeerNetwork, panel: Panel, grouping: Given) -> Iterator[_InForce]:
+def _in_force(network: PeerNetwork, panel: Panel, grouping: Given | None) -> Iterator[_InForce]:
     """Yield the networks in order of their dates."""
-    given, place = as_grouping(network, grouping), {firm: column for column, firm in enumerate(panel.firms.tolist())}
+    given = None if grouping is None else as_grouping(network, grouping)
+    place = {firm: column for column, firm in enumerate(panel.firms.tolist())}
     unknown = [firm for firm in network.nodes["firm"].unique().tolist() if firm not in place]
     if unknown:
         raise InputError(f"firms of the network must be the panel's, found {some(unknown)}")
@@ -142,7 +144,7 @@ def _in_force(network: PeerNetwork, panel: Panel, grouping: Given) -> Iterator[_
     rows = [*np.searchsorted(panel.dates, network.dates).tolist(), len(panel) - 1]
     for number, snapshot in enumerate(snapshots(network)):
         columns = np.array([place[firm] for firm in snapshot.nodes["firm"].tolist()])
-        yield _InForce(snapshot, given.at(snapshot), rows[number], rows[number + 1], columns)
+        yield _InForce(snapshot, given and given.at(snapshot), rows[number], rows[number + 1], columns)
 
 
 def _betas(used: _InForce, panel: Panel, window: int) -> Floats:
@@ -160,9 +162,10 @@ def _mean(returns: Floats) -> Floats:
     return np.where(known, returns, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
 
 
-def _portfolios(used: _InForce, returns: Floats) -> tuple[Floats, Floats]:
-    """Return what peers and the others of the group earn (t, n), NaN where there are none."""
-    return weighted_average(used.snapshot.matrix, returns), used.groups.average(returns)
+def _portfolios(used: _InForce, returns: Floats) -> list[Floats]:
+    """Return what peers and, of a grouping, the others of the group earn (t, n), NaN where there are none."""
+    peers = weighted_average(used.snapshot.matrix, returns)
+    return [peers] if used.groups is None else [peers, used.groups.average(returns)]
 
 
 def _together(returns: Floats, portfolios: Sequence[Floats]) -> Floats:
@@ -205,7 +208,7 @@ def _long_run(scores: Floats) -> Floats:
 def lead(
     network: PeerNetwork,
     panel: Panel,
-    grouping: Given = "industry_0",
+    grouping: Given | None = "industry_0",
     target: TargetConfig | None = None,
     window: int = 1,
     every: int = 1,
@@ -223,7 +226,7 @@ def lead(
     network : PeerNetwork
         Its as-of dates and firms are the panel's.
     panel : Panel
-    grouping : see `groupings.as_grouping`.
+    grouping : see `groupings.as_grouping`; None leaves the group out.
     target : TargetConfig, optional
         Horizon, delay and what stands in for a missing delisting return; by default the return over the next row.
     window : int
@@ -256,19 +259,20 @@ def lead(
     target = target or TargetConfig(1)
     for name, value in (("window", window), ("every", every)):
         require(name, value, value >= 1, "at least 1")
-    rows, pasts, first = [np.zeros(0, np.int64)], [np.zeros((0, panel.shape[1], 3))], None
+    names = [name for name in _NAMES if grouping is not None or name != "group"]
+    rows, pasts, first = [np.zeros(0, np.int64)], [np.zeros((0, panel.shape[1], len(names)))], None
     for used in _in_force(network, panel, grouping):
         first = used.row if first is None else first
         here = np.arange(max(used.row, window - 1), used.end)
         here = here[(here - first) % every == 0]
-        past = np.full((len(here), panel.shape[1], 3), np.nan)
+        past = np.full((len(here), panel.shape[1], len(names)), np.nan)
         past[:, used.columns] = _past(used, panel, here, window)
         rows.append(here)
         pasts.append(past)
     decided, known = np.concatenate(rows), np.concatenate(pasts)
     future = forward_returns(panel, decided, target)
     future[np.isnan(known).any(axis=2)] = np.nan
-    return _led(future, known, label_overlap(decided, target.horizon))
+    return _led(future, known, names, label_overlap(decided, target.horizon))
 
 
 def _past(used: _InForce, panel: Panel, rows: NDArray[np.int64], window: int) -> Floats:
@@ -278,12 +282,11 @@ def _past(used: _InForce, panel: Panel, rows: NDArray[np.int64], window: int) ->
     return np.stack([*_portfolios(used, own), own], axis=2)
 
 
-def _led(future: Floats, past: Floats, overlap: int) -> pd.DataFrame:
+def _led(future: Floats, past: Floats, names: Sequence[str], overlap: int) -> pd.DataFrame:
     """Return the regressions of future (t, n) on past returns (t, n, k), each alone and all together."""
-    tables = []
-    for regression, which in {"peers": [0], "group": [1], "own": [2], "all": [0, 1, 2]}.items():
-        names = [_NAMES[place] for place in which]
-        found = fama_macbeth(future, past[:, :, which], names, overlap, _LEAST_FIRMS)
+    tables, everything = [], list(range(len(names)))
+    for regression, which in {**{name: [place] for place, name in enumerate(names)}, "all": everything}.items():
+        found = fama_macbeth(future, past[:, :, which], [names[place] for place in which], overlap, _LEAST_FIRMS)
         table = found.summary[found.summary["name"] != CONSTANT].assign(regression=regression)
         firms = found.firms[found.coefficients.index]
         tables.append(table.assign(dates=len(firms), firms=firms.mean()))

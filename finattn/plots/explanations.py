@@ -1,5 +1,7 @@
 """Pictures of explanations."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -23,6 +25,8 @@ METHODS = {
     "shapley": "Shapley values",
 }
 _TITLES = {"lag": "Its own days, by lag", "peer": "Firms", "feature": "What is known of them"}
+_LONGEST = 20  # signs of a name beside its bar; the rest is seen when one points at it
+_SIGN, _TICK, _WIDTH = 7.5, 30, 800  # pixels: of a sign, of what stands between names and bars, and of the columns
 _COLOURS = {"attention": "#E69F00", "rollout": "#E69F00", "value_norm": "#E69F00"}
 
 
@@ -54,26 +58,49 @@ def explained_forecast(table: pd.DataFrame, most: int = 10) -> go.Figure:
         raise InputError(f"explained_forecast needs the rows of one forecast, found those of {count}")
     methods = list(table["method"].unique())
     kinds = [kind for kind in _TITLES if kind in set(table["kind"])]
-    figure = make_subplots(
-        len(kinds), len(methods), horizontal_spacing=0.12 / len(methods), vertical_spacing=0.34 / (len(kinds) + 2),
-        column_titles=[METHODS.get(method, escape(method)) for method in methods],
-    )  # fmt: skip
+    cells = {}
     for row, kind in enumerate(kinds, 1):
         for column, method in enumerate(methods, 1):
             part = table[(table["kind"] == kind) & (table["method"] == method)]
             if len(part):
-                _bars(figure, part, kind, most, row, column)
-        figure.update_yaxes(title_text=_TITLES[kind], row=row, col=1)
-    return finish(figure, 60 + 260 * len(kinds), top=40)
+                cells[row, column] = part if kind == "lag" else _heaviest(part, most)
+    beside = [str(key) for (row, column), part in cells.items() if column > 1 for key in part["key"]]
+    figure = make_subplots(
+        len(kinds), len(methods), horizontal_spacing=_gap(beside, len(methods)),
+        vertical_spacing=0.34 / (len(kinds) + 2),
+        column_titles=[METHODS.get(method, escape(method)) for method in methods],
+        row_titles=[_TITLES[kind] for kind in kinds],
+    )  # fmt: skip
+    for (row, column), part in cells.items():
+        _bars(figure, part, row, column)
+    return finish(figure, 60 + 260 * len(kinds), top=40).update_layout(margin_r=48)
 
 
-def _bars(figure: go.Figure, part: pd.DataFrame, kind: str, most: int, row: int, column: int) -> None:
-    """Draw the heaviest keys of one method and kind."""
-    method, upright = part["method"].iloc[0], kind == "lag"
+def _heaviest(part: pd.DataFrame, most: int) -> pd.DataFrame:
+    return part.reindex(part["score"].abs().nlargest(most).index)[::-1]
+
+
+def _gap(names: Sequence[str], columns: int) -> float:
+    """Return the share of the width between two columns, so that the right one's names end before the left one's bars.
+
+    Examples
+    --------
+    >>> round(_gap(["AAPL", "MSFT"], 2), 3), _gap(["idiosyncratic_volatility"] * 3, 9)
+    (0.075, 0.0625)
+    """
+    longest = max([4, *(len(_cut(name)) for name in names)])  # scores of lags take as much as 4 signs
+    return min((_SIGN * longest + _TICK) / _WIDTH, 0.5 / max(1, columns - 1))
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def _bars(figure: go.Figure, part: pd.DataFrame, row: int, column: int) -> None:
+    """Draw keys of one method and kind."""
+    method, upright = part["method"].iloc[0], part["kind"].iloc[0] == "lag"
     if upright:
         part = part[part["key"] != "others"]
-    else:
-        part = part.reindex(part["score"].abs().nlargest(most).index)[::-1]
     keys = part["key"].map(str) if upright else part["key"].map(escape)
     down = ["/" if score < 0 else "" for score in part["score"]]
     marker = {
@@ -89,7 +116,8 @@ def _bars(figure: go.Figure, part: pd.DataFrame, kind: str, most: int, row: int,
     if upright:
         figure.update_xaxes(type="category", nticks=8, row=row, col=column)
     else:
-        figure.update_yaxes(type="category", tickmode="linear", row=row, col=column)
+        words = [escape(_cut(str(key))) for key in part["key"]]  # what two names share once cut, their bars do not
+        figure.update_yaxes(type="category", tickvals=list(keys), ticktext=words, row=row, col=column)
 
 
 def deletion_curves(curves: pd.DataFrame) -> go.Figure:

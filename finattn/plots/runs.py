@@ -191,14 +191,15 @@ def attention_over_lags(explanations: pd.DataFrame) -> go.Figure:
 def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Sequence[int]) -> go.Figure:
     """Draw whom each firm looks at, on average over dates: rows ask, columns are asked, each row sums to one.
 
-    Firms are sorted by SIC code, unknown ones last; thin lines part the two-digit major groups.
+    Firms are sorted by code, unknown ones last; thin lines part codes that differ before their last two digits, which
+    are the major groups of SIC.
 
     Parameters
     ----------
     explanations : columns date, firm, model, method, kind, key, score; rows of kind "peer" and method "attention" are
         drawn, a panel for each model.
     firms : (n,) identifiers to show.
-    industry : (n,) SIC code of each, 0 = unknown.
+    industry : (n,) code of each, 0 = unknown.
 
     Examples
     --------
@@ -230,7 +231,7 @@ def peer_heat_map(explanations: pd.DataFrame, firms: Sequence[str], industry: Se
     shared = {"type": "category", "showgrid": False}
     figure.update_xaxes(shared, title_text="Firm asked", tickangle=-90)
     figure.update_yaxes(shared, autorange="reversed")
-    figure.update_yaxes(title_text="Firm asking (ticker and SIC code)", col=1)
+    figure.update_yaxes(title_text=f"Firm asking{' (identifier and industry code)' if any(industry) else ''}", col=1)
     figure.update_layout(coloraxis=weight_scale(figure))
     return finish(figure, 260 + min(18 * max(len(ids), 8), 720), top=40)
 

@@ -1,20 +1,22 @@
 """Explained forecasts as text, as JSON, as a page, and as a section of a run's report."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
 from finattn import looks, plots
+from finattn.data.cautions import count
 from finattn.explain import Explanation
 from finattn.plots.explanations import METHODS
 from finattn.report.description import print_table, terminal
 from finattn.report.page import Figure, embed, render
-from finattn.report.sentences import MISSING
+from finattn.report.sentences import number
 from finattn.report.tables import Table
 from finattn.storage import atomic_file
 
@@ -29,6 +31,7 @@ _KINDS = {
     "feature": ("What is known of all firms", "Characteristic"),
 }
 _MOST = 10
+_LONG = 60  # signs of an identifier, or of a model's name, in names of files
 _CAPTION = (
     "Orange: what was looked at, shares that sum to one. Blue: what moved the score, hatched where down. The heaviest "
     "keys of each method; methods have units of their own, so that their orders are compared, not their sizes."
@@ -48,7 +51,7 @@ def sentence(forecast: dict[str, Any]) -> str:
     """Say which forecast it is, and where it stands among those of its date."""
     return (
         f"On {forecast['date']} {looks.label(forecast['model'])} gave {forecast['firm']} the score "
-        f"{forecast['score']:.3f}, place {forecast['place']} of {forecast['firms']} firms."
+        f"{number(forecast['score'])}, place {forecast['place']} of {count(forecast['firms'], 'firm')}."
     )
 
 
@@ -78,19 +81,44 @@ def tables(found: Explanation) -> list[Table]:
         wide = wide[[method for method in found.methods if method in wide]]
         weight = (wide.abs() / wide.abs().sum()).mean(axis=1)  # each method says as much about the order
         order = weight.nlargest(_MOST).index
-        rows = [(str(key), *(_number(value) for value in wide.loc[key])) for key in order]
+        rows = [(str(key), *(number(value, 4) for value in wide.loc[key])) for key in order]
         shown.append(Table(caption, (head, *(METHODS.get(str(method), str(method)) for method in wide)), rows))
     return shown
 
 
 def made(found: Explanation) -> Table:
     """Say how each method was used."""
+    none = "nothing to set"
     rows: list[tuple[str, ...]] = [
-        (METHODS.get(method, method), "; ".join(f"{name} {value}" for name, value in how.items()) or "nothing to set")
+        (METHODS.get(method, method), "; ".join(f"{key} {_setting(value)}" for key, value in how.items()) or none)
         for method, how in found.made.items()
         if method != "forecast"
     ]
     return Table("How it was made", ("Method", "settings"), rows, words=True)
+
+
+def keep(found: Explanation, run: Path) -> Path:
+    """Save one explained forecast as a table and as a page in a run's folder `explanations`, and return the page."""
+    stem = run / FOLDER / file_name(found.made["forecast"])
+    stem.parent.mkdir(exist_ok=True)
+    found.save(stem.with_name(f"{stem.name}.parquet"))
+    return write(found, stem.with_name(f"{stem.name}.html"))
+
+
+def file_name(forecast: Mapping[str, Any]) -> str:
+    """Name a forecast's files by date, firm and model; where a name had to be changed or cut, with a hash of it.
+
+    Examples
+    --------
+    >>> file_name({"date": "2020-03-16", "firm": "AAPL", "model": "both"})
+    '2020-03-16-AAPL-both'
+    >>> file_name({"date": "2020-03-16", "firm": "A|B", "model": "both"})
+    '2020-03-16-A_B-both-b4737815'
+    """
+    whole = "-".join(str(forecast[key]) for key in ("date", "firm", "model"))
+    parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", str(forecast[key]))[:_LONG] for key in ("date", "firm", "model"))
+    plain = "-".join(parts)
+    return plain if plain == whole else f"{plain}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def write(found: Explanation, path: Path) -> Path:
@@ -117,5 +145,5 @@ def as_dict(found: Explanation) -> dict[str, Any]:
     return {"made": {name: dict(how) for name, how in found.made.items()}, "caveat": CAVEAT, "scores": rows}
 
 
-def _number(value: float) -> str:
-    return MISSING if pd.isna(value) else f"{value:.4f}"
+def _setting(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)

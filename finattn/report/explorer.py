@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from finattn.data.cautions import count
 from finattn.data.sic import sic_divisions, sic_industry_groups, sic_major_groups
 from finattn.networks import PeerNetwork
 from finattn.networks.communities import communities
@@ -59,7 +60,7 @@ def caveat(network: PeerNetwork) -> str:
     return f"{_CAVEATS.get(made['method'], _MOVED)}. {interval}"
 
 
-def write(network: PeerNetwork, path: str | Path, title: str = "Peers") -> Path:
+def write(network: PeerNetwork, path: str | Path, title: str = "Peers", findings: Sequence[str] = ()) -> Path:
     """Write the explorer of a network as one file, whole or absent, that needs no network and may fetch nothing.
 
     All text of the data is escaped, and the page runs no script but its own, which its policy names by a hash. A
@@ -68,7 +69,7 @@ def write(network: PeerNetwork, path: str | Path, title: str = "Peers") -> Path:
 
     Parameters
     ----------
-    path : of the file. title : what the page is called.
+    path : of the file. title : what the page is called. findings : sentences on what the network is worth.
 
     Examples
     --------
@@ -82,8 +83,8 @@ def write(network: PeerNetwork, path: str | Path, title: str = "Peers") -> Path:
     script, style = "\n".join(map(_part, SCRIPTS)), _part("style.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     context = {
-        "title": title, "caveat": caveat(network), "facts": facts(network), "style": Markup(style),
-        "script": Markup(script), "digest": digest, "content": content(network),
+        "title": title, "caveat": caveat(network), "findings": findings, "facts": facts(network),
+        "style": Markup(style), "script": Markup(script), "digest": digest, "content": content(network),
     }  # fmt: skip
     with atomic_file(path) as temporary:
         temporary.write_text(render("explorer.html.j2", context), encoding="utf-8")
@@ -100,8 +101,10 @@ def facts(network: PeerNetwork) -> list[str]:
     said = [f"Method {made['method']}, model {made['model']}" if "model" in made else f"Method {made['method']}"]
     if made.get("dates_averaged"):
         counts = sorted(set(made["dates_averaged"]))
-        dates = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        said.append(f"weights averaged over {made.get('models', 1)} fits and {dates} dates up to each as-of date")
+        dates = count(counts[0], "date") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} dates"
+        said.append(f"weights averaged over {count(made.get('models', 1), 'fit')} and {dates} up to each as-of date")
+    even = [f"{100 / len(network.at(day).nodes):.3g}%" for day in network.dates[[0, -1]]]
+    said.append(f"an even weight, 1 / firms, is {' to '.join(dict.fromkeys(even))}")
     firms, all_firms = (one.nodes["firm"].nunique() for one in (shown, network))
     if firms < all_firms:
         said.append(f"shown are the {firms:,} most asked of {all_firms:,} firms")

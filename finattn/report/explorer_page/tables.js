@@ -57,7 +57,7 @@ function fillFirm(firm) {
   const mates = firms.filter((other) => other !== firm && same(other, firm)), known = group[firm] > 0;
   const inside = mine.filter((edge) => same(firm, edges.peer[edge]));
   by("sentence").textContent = beside(firm, mine, inside, mates);
-  const heads = [["Firm", "32%"], ["Strength", "19%"], ["%", "11%"], [level() + ", %", "22%"], ["Same industry", "16%"]];
+  const heads = [["Firm", "22%"], ["Strength", "20%"], ["%", "13%"], [level() + ", %", "27%"], ["Same industry", "18%"]];
   const row = (edge, other) => () => [firmCell(other), picture(edge, largest), percent(edges.weight[edge]), interval(edge), marked(same(firm, other))];
   table("asks", `${data.firms[firm]} asks`, `${many(mine.length, "firm")}: share of its forecast that draws on each`, heads, mine.map((edge) => row(edge, edges.peer[edge])));
   table("asked", `${data.firms[firm]} is asked by`, `${many(theirs.length, "firm")}: share of their forecasts that draws on it`, heads, theirs.map((edge) => row(edge, edges.firm[edge])));
@@ -83,7 +83,7 @@ function fillAll() {
   by("sentence").textContent = `${many(links, "link")}. ${share(inside)} of them stay within an industry (${levelName()}); picked blindly it would be ${share(chance)}. Choose a firm to see whom it asks.`;
   const sorted = firms.filter((firm) => total[firm] > 0).sort((a, b) => total[b] - total[a]);
   const rows = sorted.map((firm) => () => [firmCell(firm), asked[firm].length.toLocaleString("en"), percent(total[firm] / firms.length), looks(firm).name]);
-  const heads = [["Firm", "34%"], ["Asked by", "12%"], ["%", "12%"], ["Industry", "42%"]];
+  const heads = [["Firm", "32%"], ["Asked by", "20%"], ["%", "14%"], ["Industry", "34%"]];
   table("asks", "Most asked", "Mean share of all firms' forecasts that draws on them", heads, rows);
   by("asked").replaceChildren();
   by("same").replaceChildren();

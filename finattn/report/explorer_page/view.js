@@ -76,7 +76,7 @@ const looks = (firm) => view.groups[Math.max(0, view.group[firm])];
 
 // -- words ------------------------------------------------------------
 
-const percent = (value, digits = 2) => (value === null ? "—" : (100 * value).toFixed(digits));
+const percent = (value, digits) => (value === null ? "—" : digits === undefined ? (100 * value).toPrecision(3) : (100 * value).toFixed(digits));
 const named = (firm) => (data.names[firm] && data.names[firm] !== data.firms[firm] ? `${data.firms[firm]} ${data.names[firm]}` : data.firms[firm]);
 const many = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
 const short = (text, most) => { const signs = Array.from(text); return signs.length > most ? `${signs.slice(0, most - 1).join("")}…` : text; };

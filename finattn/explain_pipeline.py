@@ -30,7 +30,7 @@ from finattn.explain import (
 )
 from finattn.explain import audit as explain_audit
 from finattn.explain.audit import skill, with_skill
-from finattn.explain.scene import scores
+from finattn.explain.scene import Averaged, scores
 from finattn.forecasts import Forecasts
 from finattn.look_up import LookUp
 from finattn.panel import Panel
@@ -230,12 +230,8 @@ def row_of(panel: Panel, date: Any) -> int:
 
 
 def _by(method: str, nets: Sequence[Any], blocks: Blocks, target: tuple[Any, str], how: How, name: str) -> Explanation:
-    """Explain by one method, averaged over seeds."""
+    """Explain the mean score over seeds by one method."""
     if method in LOOKED:
         return attention(nets, blocks, name, method, [target])
-    parts = [gradients(net, blocks, [target], method, how, name) for net in nets]
-    joined = join(parts)
-    keys = ["date", "firm", "model", "method", "kind", "key"]
-    # A key that one seed lists and another has among its "others" counts as 0 there, so that kinds still add up.
-    mean = (joined.table.groupby(keys, sort=False)["score"].sum() / len(nets)).reset_index()
-    return Explanation(mean[list(joined.table.columns)], joined.made)
+    model = nets[0] if len(nets) == 1 else Averaged(nets).eval()
+    return gradients(model, blocks, [target], method, how, name)

@@ -20,6 +20,7 @@ from finattn import data, features
 from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
 from finattn.config import RunConfig
 from finattn.config_file import to_yaml
+from finattn.data.cautions import count
 from finattn.data.describe import describe
 from finattn.errors import InputError
 from finattn.evaluation import Scheme, by_group, decay, evaluate, portfolio, restricted
@@ -231,7 +232,7 @@ def _restricted(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.Dat
 def _groups(config: RunConfig, forecasts: Forecasts, panel: Panel) -> pd.DataFrame:
     """Judge forecasts within size groups and industries, where the panel has them, and over other horizons."""
     tables = [decay(forecasts, panel, missing_delisting_return=config.target.missing_delisting_return)]
-    tables[0] = tables[0].assign(by="horizon", group=tables[0]["horizon"].map("{} rows".format))
+    tables[0] = tables[0].assign(by="horizon", group=tables[0]["horizon"].map(lambda rows: count(rows, "row")))
     if panel.market_cap is not None:
         tables.append(by_group(forecasts, panel, "size").assign(by="size"))
     if (panel.industry[np.isin(panel.dates, forecasts.table["date"].to_numpy().astype("M8[D]"))] != 0).any():

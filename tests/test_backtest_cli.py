@@ -417,7 +417,8 @@ def test_too_few_days_for_a_regression_are_a_line():
     found = assess(replace(FORECASTS, table=one), FULL)
     assert found.exposures.empty and found.summary["days"].tolist() == [2, 2]
     assert sum(line.startswith("market: factors must vary") for line in found.lacking) == 1
-    assert list(sentences(found))[0].endswith("too few days to tell it from zero.")
+    (said,) = sentences(found)  # nor is a Sharpe ratio of two days held to be too good
+    assert said.endswith(": too few days to tell it from zero.") and "error" not in said and "—%" not in said
 
 
 # -- sentences ---------------------------------------------------------------------------------------------------------
@@ -454,6 +455,15 @@ def test_with_several_models_the_p_value_says_over_how_many_it_is_corrected():
     first, second, _ = sentences(assessed({}, {"p_holm": 0.01}, never))
     assert first.endswith("(p = 0.46 after Holm over 2 models).")
     assert second.startswith("m1: ") and second.endswith("above zero (p = 0.010 after Holm over 2 models).")
+
+
+def test_what_is_too_good_for_a_market_is_said_once_and_not_of_simulated_firms():
+    found = assessed({"sharpe": 4.2}, {"sharpe": 5.126, "p_holm": 0.01}, {"sharpe": 9.0, "sharpe_se": np.nan})
+    *each, last = sentences(found)
+    assert len(each) == 3 and last.startswith("Implausibly good: the net Sharpe ratio of m1 is 5.13. Above ")
+    assert last.endswith("look for a leak with finattn.look_ahead and finattn.screen.")
+    assert list(sentences(found, sample=["Simulated firms: nothing here is a fact about a market."])) == each
+    assert list(sentences(found, sample=["Industry codes are those of today."])) == [*each, last]
 
 
 def test_a_long_only_book_is_also_set_against_the_market():

@@ -15,12 +15,14 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import make_panel
+from markupsafe import escape
 
 from finattn import cli, ledger, pipeline
 from finattn.cli import arguments as command_line
 from finattn.config import RunConfig
 from finattn.config_file import read_yaml
-from finattn.data import Design, simulate
+from finattn.data import Design, sample, simulate
+from finattn.data.describe import describe
 from finattn.panel import Panel
 
 SMALL = {
@@ -58,7 +60,10 @@ def digest(path: Path) -> str:
 
 def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
     assert cli.main(["run", "small.yaml"]) == 0
-    assert capsys.readouterr().out == "report: runs/small/report.html\n"
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("Rank IC of attention along time and firms ") and "of ridge" in told[0]
+    assert told[-1] == "report: runs/small/report.html"
+    assert all(line.startswith("Implausibly good: ") for line in told[1:-1])  # eight firms on a few dates
     run = work / "runs/small"
     written = {path.name for path in run.iterdir()}
     assert written == {
@@ -68,6 +73,9 @@ def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
     }  # fmt: skip
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["counts"]["missing_delisting_returns"] == 1
+    warned = [caution.says for caution in describe(Panel.load(run / "panel")).warnings]
+    assert len(warned) > 1 and provenance["sample"] == warned
+    assert all(str(escape(says)) in (run / "report.html").read_text() for says in warned)
     assert {record["model"] for record in provenance["tuning"]} == set(SMALL["forecasters"])
     before = {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")}
     assert len(before) == len(provenance["folds"]) * (9 * 2 + 4)  # nine fits, four of them with parameters
@@ -75,6 +83,17 @@ def test_a_run_writes_every_file_and_a_second_one_fits_nothing(work, capsys):
     assert cli.main(["run", "small.yaml"]) == 0
     assert {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*/*")} == before
     assert digest(run / "forecasts.parquet") == first
+
+
+def test_what_a_source_says_of_its_firms_and_codes_is_not_said_twice():
+    caveats = sample().source["caveats"]
+    said = pipeline.sample_sentences(sample())
+    assert said[: len(caveats)] == caveats and len(said) > len(caveats)
+    assert not any("ever leaves" in sentence or "not marked" in sentence for sentence in said)
+    bare = pipeline.sample_sentences(sample().replace(source={}))
+    assert bare[0].startswith("No firm ever leaves") and bare[1].startswith("Industry codes are not marked")
+    two = pipeline.sample_sentences(sample().replace(industry=sample().industry // 100))
+    assert any(sentence.startswith("All industry codes are below 100.") for sentence in two)
 
 
 def test_two_runs_elsewhere_and_from_scratch_give_the_same_bytes(work):
@@ -156,6 +175,16 @@ def test_a_run_killed_before_its_first_file_goes_on(work):
     (work / "runs/small/config.yaml").unlink()  # as if killed just after run.json
     assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 0
     assert not list((work / "runs").rglob(".partial-*"))
+
+
+@pytest.mark.parametrize("text", ['{"config": ', "[]"])
+def test_a_damaged_record_of_a_run_is_one_error_that_says_how_to_start_over(work, capsys, text):
+    (work / "runs/small").mkdir(parents=True)
+    (work / "runs/small/run.json").write_text(text)
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero]"]) == 2
+    error = capsys.readouterr().err
+    assert "runs/small/run.json must be JSON" in error and "; start over with --force, or choose another" in error
+    assert cli.main(["run", "small.yaml", "--forecasters", "[zero]", "--force"]) == 0
 
 
 def test_an_empty_configuration_has_every_default(work):
@@ -443,6 +472,34 @@ def test_a_failure_that_is_no_input_error_is_exit_code_1(work, capsys, monkeypat
     assert "finattn: disk full: x" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", [["--help"], ["data", "describe", "panel", "--json"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_left_is_no_error_to_tell(unbuffered, verb, work):
+    unread, pipe = os.pipe()
+    os.close(unread)
+    command, env = [sys.executable, "-m", "finattn", *verb], os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    result = subprocess.run(command, cwd=work, env=env, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=300)
+    os.close(pipe)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "wrds",
+    [
+        ["--data.wrds.database", "postgresql://me:hush@host/db"],
+        ["--data.wrds.database", "postgresql://me:hush@host\u2100/db"],
+        ["--data.wrds.database", "mysql://me:hush@host/db"],
+        ["--data.wrds", "{database: ['postgresql://me:hush@host/db']}"],
+        ["--data", "{wrds: {database: 'postgresql://me@host/db?password=hush', lag_months: x}}"],
+        ["--data", "{wrds: {database: 'postgresql://me:hu/sh@host/db', lag_months: x}}"],
+    ],
+)
+def test_no_message_quotes_a_password(wrds, work, capsys):
+    assert cli.main(["data", "fetch", "wrds", *wrds]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("finattn: ") and "hush" not in line and "hu/sh" not in line
+
+
 def test_a_shipped_configuration_is_found_by_name_from_anywhere(work):
     assert command_line.find(Path("sp500")).name == "sp500.yaml"
     assert command_line.find(Path("configs/sp500_full.yaml")).exists()
@@ -465,6 +522,7 @@ def test_help_and_version_answer_without_torch_or_pandas():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0 and "usage: finattn" in result.stdout and "finattn 0." in result.stdout
+    assert "\n  completion  print what" in result.stdout
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

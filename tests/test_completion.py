@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from finattn import cli
+from finattn.cli.arguments import run_parser
 from finattn.config import RunConfig
 from finattn.config_file import known_keys
 from finattn.errors import InputError
@@ -83,6 +84,21 @@ def test_the_script_has_every_option_that_the_helps_have(capsys):
         assert keys <= set(lines[verb]) and "--json" in lines[verb] and "--key" not in lines[verb]
     assert {"--until"} <= set(lines["train"]) and {"--scheme.kind", "--delay"} <= set(lines["backtest"])
     assert all("--help" in words for words in lines.values())
+
+
+def test_help_begins_with_a_short_usage_and_says_what_every_key_means(capsys):
+    for arguments, usage in ((["run"], "run [CONFIG]"), (["data", "describe"], "data describe PANEL")):
+        assert cli.main([*arguments, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert text.splitlines()[:2] == [f"usage: finattn {usage} [--key value ...]", ""] and "<class" not in text
+        assert "is taken as -30 % on NYSE" in " ".join(text.split())
+    actions = run_parser("run", "")._actions
+    silent = {action.dest for action in actions if not action.help}
+    assert silent == {"out", "data.wrds.lag_months", "training.smoothing"}  # said by the line of another key
+    said = {action.dest: action.help for action in actions}
+    assert said["data.start"] == 'start, end: first and last day to use, such as "1995-01-01"; None for all there are'
+    assert said["data.wrds.compustat"] == 'fundamentals of "annual" or "quarterly" reports, or "none"'
+    assert said["data.sector_features"].endswith("See finattn.data.industries.sector_features")
 
 
 WRONG = {

@@ -315,9 +315,27 @@ def test_firms_without_an_industry_are_named():
     found = describe(small())
     assert found.unclassified.values.tolist() == [["B", 3], ["C", 3]]
     said = says(found, "industry")
-    assert said.startswith("Firms that never have an industry code: 2 of 3: B, C. | Industry codes are not marked")
+    assert said == "Firms that never have an industry code: 2 of 3: B, C."
+    assert says(found, "hindsight").startswith("Industry codes are not marked as those known on each date")
     assert says(describe(small(industry=None)), "industry") == "No firm has an industry code."
-    assert says(describe(small(industry=[[1, 2, 3]] * 6, industry_as_of=True)), "industry") == ""
+    known = describe(small(industry=[[2834, 6021, 100]] * 6, industry_as_of=True))
+    assert says(known, "industry") == says(known, "hindsight") == ""
+
+
+@pytest.mark.parametrize(
+    "codes, said",
+    [
+        ([35, 1, 99], "All industry codes are below 100. They are read as SIC codes of two digits, 35 as 3500: major"),
+        ([35, 0, 2834], "Industry codes below 100, which no SIC code of four digits is: 6 of 9. They are read as SIC"),
+        ([283, 100, 999], "All industry codes are below 1000: as SIC codes of four digits they are all of agriculture"),
+    ],
+)
+def test_sic_codes_that_are_not_of_four_digits_are_told_with_what_to_do(codes, said):
+    panel = small(industry=[codes] * 6, industry_as_of=True)
+    found = says(describe(panel), "industry").split(" | ")[-1]
+    assert found.startswith(said) and "data.industry_scheme: custom and data.industry_widths: [" in found
+    custom = panel.replace(industry_scheme="custom", industry_widths=(4,))
+    assert "SIC" not in says(describe(custom), "industry")
 
 
 def test_survivors_and_unknown_delisting_returns_are_told():
@@ -328,7 +346,7 @@ def test_survivors_and_unknown_delisting_returns_are_told():
     assert says(describe(small()), "survivorship") == ""  # C left, and what its holders lost is known
     lost = small().returns.copy()
     lost[3, 2] = NAN
-    assert says(describe(small(returns=lost)), "survivorship").startswith("Firms that leave without a delisting return")
+    assert says(describe(small(returns=lost)), "delistings").startswith("Firms that leave without a delisting return")
     assert says(describe(survivors[:1]), "survivorship") == ""  # one date cannot tell
 
 
@@ -450,7 +468,7 @@ class Elements(HTMLParser):
 def test_text_from_data_stays_text_on_the_page_which_needs_no_network():
     found = evil()
     checks = {caution.check for caution in found.warnings}
-    assert {"survivorship", "availability", "industry", "extremes", "stale", "splits"} <= checks
+    assert {"delistings", "availability", "industry", "extremes", "stale", "splits"} <= checks
     page = description.page(found, EVIL)
     elements = Elements()
     elements.feed(page)

@@ -262,7 +262,22 @@ SEVERAL = {
     "all empty": ({"a.csv": LONG[:17], "b.csv": LONG[:17]}, {}, "must have at least one row, found none"),
     "no tables": ({"a.txt": "x"}, {}, r"data.path must be a file, found none at .* \(nor a folder or pattern"),
     "a firm column by firm": ({"A.csv": LONG}, {"layout": "by_firm"}, "A.csv: layout 'by_firm' takes the firm from"),
-    "no firm column": ({"A.csv": LONG.replace("firm", "x")}, {}, "A.csv: a long file must .* found no firm"),
+    "no firm column": (
+        {"A.csv": LONG.replace("firm", "x")},
+        {},
+        "A.csv: a long file must .* found no firm among "
+        r"x: name columns that are called otherwise by --data.columns '\{YOURS: firm\}'",
+    ),
+    "many other columns": (
+        {"A.csv": "date,a,b,c,d,e,f,g,h,i\n"},
+        {},
+        "no firm, return among a, b, .*, h and 1 more: name",
+    ),
+    "one is told already": (
+        {"A.csv": "day,id,ret\n"},
+        {"columns": {"day": "date"}},
+        "found no firm, return among id, ret: name",
+    ),
     "one firm twice": (
         {"A.csv": "date,return\n2001-01-02,.1\n", "A.csv.gz": gzip.compress(b"date,return\n2001-01-02,.1\n")},
         {"layout": "by_firm"},

@@ -17,6 +17,7 @@ from finattn.data.industries import (
     with_fama_french,
 )
 from finattn.data.sic import (
+    four_digits,
     industry_levels,
     sic_division,
     sic_divisions,
@@ -358,11 +359,21 @@ def test_a_known_industry_group_has_its_name(code, name):
         (1100, ("", "", "Mining")),  # no major group 11
         (9999, ("Nonclassifiable establishments", "Nonclassifiable establishments", "Public administration")),
         (9000, ("", "", "")),
+        (28, ("", "Chemicals and allied products", "Manufacturing")),  # of two digits
         (0, ("", "", "")),
     ],
 )
 def test_a_code_is_named_at_each_level_that_knows_it(code, names):
     assert sic_names(code) == names
+
+
+def test_codes_of_two_digits_are_major_groups_in_their_divisions_also_among_others():
+    codes = np.array([[28, 1, 99], [2834, 60, 0]], np.int32)
+    assert industry_levels(codes, "sic")[2:].tolist() == [[[28, 1, 99], [28, 60, 0]], [[4, 1, 10], [4, 8, 0]]]
+    every = np.array(list(sic_major_groups()))
+    assert (sic_division(four_digits(every)) > 0).all()
+    assert (industry_levels(every, "sic") == industry_levels(100 * every, "sic")).all()
+    assert industry_levels(codes, "custom", (4, 2))[1].tolist() == [[0, 0, 0], [28, 0, 0]]  # digits as they are told
 
 
 def test_names_are_those_of_the_levels():

@@ -56,6 +56,10 @@ PRICES = [10.0, 20.0, 11.0, 19.0, 12.0, 18.0]
          {"date": "Day", "firm": "Symbol", "return": "Total_Return", "market_cap": "MarketCap", "name": "Name"}),
         ({"when": DAYS, "ISIN": ["US01", "US02"], "return": RETURNS, "rf": [0.1, 0.2, 0.3], "smb": [0.1, 0.2, 0.3]},
          {"date": "when", "firm": "ISIN", "return": "return", "risk_free": "rf", "factor:smb": "smb"}),
+        ({"permno": [1, 2], "trade_dt": DAYS, "ret_total": RETURNS, "px": PRICES, "sic2": [35, 60]},
+         {"firm": "permno", "date": "trade_dt", "return": "ret_total", "price": "px", "industry": "sic2"}),
+        ({"date": DAYS, "id": ["x", "y"], "TotRet": RETURNS, "sic2": [28, 60], "sic3": [283, 602]},
+         {"date": "date", "firm": "id", "return": "TotRet", "industry": "sic3"}),
         ({"day": DAYS, "id": ["x", "y"], "close": PRICES}, {"date": "day", "firm": "id", "adjusted_price": "close"}),
         ({"date": DAYS, "firm": ["x", "y"], "close": PRICES, "Stock Splits": 0, "Dividends": [0.0] * 6},
          {"date": "date", "firm": "firm", "price": "close", "split": "Stock Splits", "dividend": "Dividends"}),
@@ -74,7 +78,7 @@ def test_what_cannot_be_used_is_left_out_with_the_reason_and_the_rest_become_fea
     path = write({
         "date": DAYS, "permno": [1, 2], "ticker": ["A", "B"], "ret": RETURNS, "adj_close": PRICES, "exchcd": [1, 2],
         "note": "x", "empty": None, "same": 7, "bm": PRICES, "volume": PRICES, "prc": [-10.0, 1.0], "open": PRICES,
-        "retx": RETURNS, "sector": ["Health", "Banks"], "comnam": ["a", "b", "a", "c", "a", "b"],
+        "retx": RETURNS, "shrout": PRICES, "sector": ["Health", "Banks"], "comnam": ["a", "b", "a", "c", "a", "b"],
     })  # fmt: skip
     found = guess(path)
     assert found.features == ("bm",)
@@ -83,6 +87,7 @@ def test_what_cannot_be_used_is_left_out_with_the_reason_and_the_rest_become_fea
         "adj_close": "returns are there", "volume": "shares, which only raw prices turn into dollars",
         "ticker": "text", "exchcd": "a label, or a level of prices", "note": "text", "empty": "empty",
         "same": "the same everywhere", "prc": "called as price, and negative",
+        "shrout": "a number of shares, whose level says nothing without a price",
         "retx": "another return", "open": "a label, or a level of prices", "sector": "text", "comnam": "text",
     }  # fmt: skip
 
@@ -91,6 +96,8 @@ def test_what_cannot_be_used_is_left_out_with_the_reason_and_the_rest_become_fea
     "name, codes, expected",
     [
         ("sic", [100, 9999], {}),
+        ("sic2", [1, 99], {}),
+        ("sic3", [11, 999], {"industry_scheme": "custom", "industry_widths": [3, 2]}),
         ("industry", [2834, 6021], {}),
         ("gics", [45202030, 10101010], {"industry_scheme": "gics"}),
         ("gind", [452020, 101010], {"industry_scheme": "custom", "industry_widths": [6, 4, 2]}),
@@ -103,6 +110,40 @@ def test_what_cannot_be_used_is_left_out_with_the_reason_and_the_rest_become_fea
 def test_the_scheme_of_codes_is_read_from_their_name_and_digits(name, codes, expected, work):
     data = guess(write({"date": DAYS, "firm": ["A", "B"], "return": RETURNS, name: codes})).data
     assert {key: value for key, value in data.items() if key.startswith("industry")} == expected
+
+
+@pytest.mark.parametrize(
+    "columns, role, says",
+    [
+        ({"px": PRICES}, "adjusted_price", "px is adjusted for splits and dividends; if not, returns are wrong at"),
+        ({"ret": RETURNS, "sic2": [35, 60]}, "industry", "sic2 holds SIC codes of two digits: major groups and their"),
+        ({"ret": RETURNS, "sic3": [357, 602]}, "industry", "sic3 holds SIC codes of three digits: industry groups"),
+        ({"ret": RETURNS, "sic": [357, 602]}, "industry", "sic holds SIC codes of four digits, which would all be of"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_is_said_on_the_console_and_in_the_configuration(columns, role, says, work, capsys):
+    dates = [str(day) for day in calendar("month", 30)]
+    pd.concat(
+        [pd.DataFrame({"date": dates, "id": name} | {column: values[i] for column, values in columns.items()})
+         for i, name in enumerate("AB")]
+    ).to_csv("own.csv", index=False)  # fmt: skip
+    assert cli.main(["new", "mine", "--data", "own.csv"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("assumed:")]
+    assert line.startswith(f"assumed:  {says}")
+    assert f"  # assumed: {says}" in Path("mine/config.yaml").read_text()
+    assert list(guess("own.csv").assumed) == [role]
+    assert RunConfig(**read_yaml("mine/config.yaml")).features == ()
+
+
+def test_what_the_user_says_is_not_assumed(work, capsys):
+    path = write({"date": DAYS, "firm": ["A", "B"], "px": PRICES, "adj_close": PRICES, "sic": [2834, 6021]})
+    assert guess(path).assumed == guess(path, {"px": "adjusted_price"}).assumed == {}
+    frame = pd.DataFrame({"date": [str(day) for day in calendar("month", 30)], "firm": "A", "ret": 0.0, "sic": 7})
+    frame.to_csv("own.csv", index=False)
+    keys = ["--data.industry_scheme", "custom", "--data.industry_widths", "[1]"]
+    assert cli.main(["new", "mine", "--data", "own.csv", *keys]) == 0
+    printed = capsys.readouterr().out
+    assert "assumed" not in printed and printed.startswith("panel:    1 firm, 30 monthly dates")
 
 
 def test_a_folder_with_a_file_for_each_firm_takes_its_firms_from_their_names(work):

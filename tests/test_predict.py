@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -125,11 +127,14 @@ def test_forecasts_are_printed_written_and_traded(work, capsys):
     text = capsys.readouterr().out
     assert text.startswith("Forecast return, %, of 2 rows from the close of 2002-10-25 on\n")
     assert "firm, by both" in text and "forecasts: now.csv" in text
+    assert "Sorted by both, the last of the models, whichever ranked best; --models sorts by another." in text
     assert "The same return for all firms: zero" in text and "Models were fitted on labels known by 2002-0" in text
     table = pd.read_csv("now.csv")
     assert list(table.columns) == list(predict_pipeline.COLUMNS) and len(table) == table["firm"].nunique() * len(MODELS)
     assert cli.main(["predict", "runs/small", "--out", "now.parquet", "--models", "[ridge]", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    assert cli.main(["predict", "runs/small", "--models", "[ridge]"]) == 0
+    assert "Sorted by" not in capsys.readouterr().out
     assert {row["model"] for row in told["forecasts"]} == {"ridge"} and told["date"] == "2002-11-01"
     assert len(pd.read_parquet("now.parquet")) == len(told["forecasts"])
     files = ["backtest", "now.csv", "--panel", "panel", "--horizon", "2", "--json"]
@@ -161,3 +166,14 @@ def test_what_cannot_be_forecast_is_refused_in_one_line(arguments, message, work
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("finattn: ") and message in line
     assert not Path("now.txt").exists()
+
+
+def test_misspelt_models_and_folders_are_refused_before_torch_is_loaded(work):
+    code = (
+        "import sys; from finattn.cli import main; "
+        "codes = [main(['predict', 'runs/small', '--models', '[bth]']), main(['predict', 'no'])]; "
+        "codes.append(main(['report', 'no'])); "
+        "sys.exit(codes != [2, 2, 2] or 'torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0 and "found 'bth', did you mean both?" in found.stderr

@@ -117,6 +117,13 @@ def test_what_is_no_list_of_tickers_is_not_waited_for(run, put):
         run.fetch()
 
 
+@pytest.mark.parametrize("listed, found", [(b"", "found no readable JSON"), (b"{}", "have tickers, found none")])
+def test_a_list_of_tickers_that_is_none_is_not_taken_for_one(run, listed, found):
+    (run.folder / "company_tickers.json").write_bytes(listed)
+    with pytest.raises(InputError, match=rf"company_tickers\.json must .*{found}: delete it to have today's"):
+        run.fetch()
+
+
 def test_a_list_of_tickers_that_is_there_is_kept(run):
     (run.folder / "company_tickers.json").write_bytes(TICKERS + b" ")
     run.fetch()

@@ -585,6 +585,9 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path):
         ({"link_types": ()}, "data.wrds.link_types must be at least one code"),
         ({"database": "mysql://me@host/db"}, "data.wrds.database must be a postgresql:// URL, found 'mysql://"),
         ({"database": "postgresql://me:hush@host/db"}, "data.wrds.database must be without a password"),
+        ({"database": "postgresql"}, "data.wrds.database must be a postgresql:// URL"),
+        ({"database": "postgresql:me:hush@host/db"}, "data.wrds.database must be a postgresql:// URL"),
+        ({"database": "postgresql://me:hush@host\u2100/db"}, "must be a postgresql:// URL, found one that cannot be"),
         ({"database": "postgresql://me@host/db?password=hush"}, "data.wrds.database must be without a password"),
     ],
 )  # fmt: skip

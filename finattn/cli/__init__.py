@@ -3,6 +3,8 @@
 Heavy imports wait until a verb needs them, so that help answers at once.
 """
 
+import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,23 +25,31 @@ from finattn.errors import InputError
 _ABOUT = "Attention over a panel of firms, along time and along firms, beside baselines tuned as hard."
 _DATA = "Get data, and see what there is before anything is fitted to it."
 Verbs = Mapping[str, tuple[Callable[[list[str]], int], str]]
+_SECRET = re.compile(r"(://[^:/@\s]*:)\S*(?=@)|(password=)[^&\s'\"]+")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(given)
+        code = _dispatch(given)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("stopped; a run goes on from here with the same command", 1)
+    except BrokenPipeError:  # `| head`: nobody reads on, and Python must not try again as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         return _fail(f"{error.strerror or error}: {error.filename or ''}", 1)
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"finattn: {' '.join(message.split())}", file=sys.stderr)
+    """Say on one line what is wrong, without passwords that stand in what it quotes."""
+    said = _SECRET.sub(r"\1\2…", " ".join(message.split()))
+    print(f"finattn: {said}", file=sys.stderr)
     return code
 
 
@@ -58,7 +68,8 @@ def _dispatch(given: list[str]) -> int:
 
 
 def _help(command: str, about: str, verbs: "Verbs") -> str:
-    listed = "\n".join(f"  {name:<10}{says}" for name, (_, says) in verbs.items())
+    width = max(map(len, verbs)) + 2
+    listed = "\n".join(f"  {name:<{width}}{says}" for name, (_, says) in verbs.items())
     return f"usage: {command} VERB ...\n\n{about}\n\nverbs:\n{listed}\n\n{command} VERB --help says more"
 
 

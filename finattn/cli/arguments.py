@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -22,6 +23,7 @@ _WORDS = {
     "<class 'dict'>": "mapping", "<class 'collections.abc.Sequence'>": "list",
 }  # fmt: skip
 _CHOICE = re.compile(r'key "([\w.]+)": Expected a typing.Literal\[([^]]*)\]. Got value: (.*)')
+_USAGE = "%(prog)s [--key value ...]"
 _GROUP = re.compile(r"Group '([\w.]+)' does not accept option '([\w.]+)'")
 
 
@@ -41,11 +43,12 @@ def run_parser(verb: str, about: str) -> "ArgumentParser":
     """Return a parser of every key of a run's configuration."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=f"finattn {verb} [CONFIG]", description=about, exit_on_error=False)
+    parser = ArgumentParser(prog=f"finattn {verb} [CONFIG]", usage=_USAGE, description=about, exit_on_error=False)
     parser.add_argument("--config", action="config", help="the same as CONFIG, by default configs/sp500.yaml")
     parser.add_argument("--force", action="store_true", help="start over, also where the run is finished")
     parser.add_argument("--json", action="store_true", help="print JSON in place of text and tables")
     parser.add_class_arguments(RunConfig)
+    _explain(parser, RunConfig)
     return parser
 
 
@@ -53,10 +56,45 @@ def data_parser(usage: str, about: str) -> "ArgumentParser":
     """Return a parser of the keys that say where a panel comes from."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=f"finattn data {usage}", description=about, exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(prog=f"finattn data {usage}", usage=_USAGE, description=about, exit_on_error=False,
+                            allow_abbrev=False)  # fmt: skip
     parser.add_argument("--config", action="config", help=argparse.SUPPRESS)  # how `_source` gives a file's keys
     parser.add_class_arguments(DataConfig, "data")
+    _explain(parser, DataConfig, "data.")
     return parser
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return what the fields of a dataclass mean, by the `name : meaning` and `name, name : meaning` of its docstring.
+
+    Examples
+    --------
+    >>> from finattn.config import TargetConfig
+    >>> meanings(TargetConfig)["delay"]
+    "0 trades at the decision's close, 1 at the next row's"
+    """
+    about = re.split(r"-{5,}\n|\n +(?:Raises|Examples)\n", kind.__doc__ or "")
+    name = f"(?:{'|'.join(item.name for item in fields(kind))})"
+    parts = re.split(rf"(?:^|\s)((?:{name}, )*{name}) : ", about[1] if len(about) > 1 else "")
+    found: dict[str, str] = {}
+    for names, text in zip(parts[1::2], parts[2::2], strict=True):
+        says = " ".join(text.split("\n\n")[0].split()).rstrip(".;")
+        found |= dict.fromkeys(names.split(", "), f"{names}: {says}" if ", " in names else says)
+    return found
+
+
+def _explain(parser: "ArgumentParser", kind: type, prefix: str = "") -> None:
+    """Put the docstrings of a configuration into the help of its keys, `prefix` before each."""
+    said = meanings(kind)
+    for group in parser._action_groups:
+        if group.title == str(kind):
+            group.title = (kind.__doc__ or "").splitlines()[0].rstrip(".")
+    for item in fields(kind):
+        if is_dataclass(section := item.default_factory):
+            _explain(parser, section, f"{prefix}{item.name}.")
+        elif item.name in said:
+            action = parser._option_string_actions[f"--{prefix}{item.name}"]
+            action.help = said[item.name].replace("`", "")
 
 
 def first(given: list[str], what: str, verb: str) -> list[str]:

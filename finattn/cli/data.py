@@ -98,7 +98,10 @@ def load_data(given: list[str]) -> int:
         }
         print(json.dumps({"panel": str(place), **facts}, indent=2))
         return 0
-    print(f"panel: {place}, {len(panel)} dates from {panel.dates[0]} to {panel.dates[-1]}, {len(panel.firms)} firms")
+    from finattn.data.cautions import count
+
+    dates, firms = count(len(panel), "date"), count(len(panel.firms), "firm")
+    print(f"panel: {place}, {dates} from {panel.dates[0]} to {panel.dates[-1]}, {firms}")
     return 0
 
 

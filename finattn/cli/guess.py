@@ -14,6 +14,7 @@ from finattn.config.require import nearest
 from finattn.data.files import find_files
 from finattn.data.open_table import open_table
 from finattn.data.prices import PRICED
+from finattn.data.sic import TWO_DIGITS
 from finattn.data.table_files import TableFile, located, series
 from finattn.errors import InputError
 
@@ -25,8 +26,9 @@ CALLED = {
     "firm": "firm firmid permno lpermno gvkey permco cik isin cusip cusip9 ncusip figi sedol ric secid securityid "
     "assetid companyid stockid issuerid asset security entity instrument instrumentid stock company id ticker "
     "tickersymbol tic tsymbol symbol sym code",
-    "return": "return returns totalreturn totalret ret dlyret mthret retd retm dailyreturn dailyret monthlyreturn "
-    "simplereturn r retx dlyretx mthretx",
+    "return": "return returns totalreturn totalreturns returntotal totalret rettotal totret rettot ret retadj adjret "
+    "dlyret mthret retd retm dailyreturn dailyret monthlyreturn monthlyret simplereturn simpleret r retx dlyretx "
+    "mthretx",
     "adjusted_price": "adjustedprice adjclose adjustedclose closeadj adjprice adjprc prcadj priceadj adjusted",
     "price": "price close prc dlyprc mthprc prccd prccm prccq closeprice closingprice px pxlast last lastprice "
     "unadjustedclose",
@@ -36,11 +38,13 @@ CALLED = {
     "dollar_volume": "dollarvolume dollarvol dvol dolvol valuetraded tradedvalue turnoverusd amount",
     "market_cap": "marketcap mktcap marketcapitalization marketcapitalisation mcap me marketvalue mktval mkvalt "
     "mktvalue marketequity dlycap mthcap cap capitalization capitalisation",
-    "industry": "industry industrycode sic sic4 siccd sich hsiccd siccode dlysic naicsh gsubind gics gicscode "
-    "gicssubind gicssubindustry gind ggroup gicsindustry gicssector gsector sector sectorcode industryid ff48 ff49",
+    "industry": "industry industrycode sic sic4 siccd sich hsiccd siccode dlysic sic3 sic2 naicsh gsubind gics "
+    "gicscode gicssubind gicssubindustry gind ggroup gicsindustry gicssector gsector sector sectorcode industryid "
+    "ff48 ff49",
     "name": "name companyname firmname conm conml comnam issuernm issuername securityname securitynm longname",
     "risk_free": "riskfree riskfreerate rf tbill",
 }  # fmt: skip
+SHARES = "shrout dlyshrout mthshrout csho cshoq sharesoutstanding shsout shares".split()
 FACTORS = "mktrf mkt smb hml rmw cma umd".split()  # the same for all firms of a date
 # Numbers that are no characteristic: labels, and prices, whose level says nothing.
 LABELS = (
@@ -68,12 +72,14 @@ class Guess:
     ----------
     data : keys of `DataConfig`. roles : the file's name of each column of the panel.
     features : the columns that become features. left : those that are left out, with the reason.
+    assumed : of a role, what neither name nor contents of its column can tell.
     """
 
     data: dict[str, Any]
     roles: dict[str, str] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
+    assumed: dict[str, str] = field(default_factory=dict)
 
 
 def guess(path: str, given: Mapping[str, str] | None = None) -> Guess:
@@ -213,7 +219,13 @@ def _settle(path: str, found: Mapping[str, Column], roles: dict[str, str], by_fi
     data: dict[str, Any] = {"source": "file", "path": path}
     if by_firm:
         data["layout"] = "by_firm"
+    raw = roles.get("price", "")
     values, left = _values(roles)
+    assumed = {}
+    if raw and roles.get("adjusted_price") == raw:
+        assumed["adjusted_price"] = (
+            f"{raw} is adjusted for splits and dividends; if not, returns are wrong at each of them"
+        )
     if values != "returns":
         data["values"] = values
     for theirs in left:
@@ -236,7 +248,9 @@ def _settle(path: str, found: Mapping[str, Column], roles: dict[str, str], by_fi
         ]
     if "industry" in roles:
         data |= _scheme(roles["industry"], found[roles["industry"]])
-    return Guess(data, roles, tuple(features), left)
+        if says := _digits(data, roles["industry"], found[roles["industry"]]):
+            assumed["industry"] = says
+    return Guess(data, roles, tuple(features), left, assumed)
 
 
 def _values(roles: dict[str, str]) -> tuple[str, dict[str, str]]:
@@ -266,15 +280,30 @@ def _unfit(name: str, column: Column) -> str:
         return f"called as {called}, and negative" if below else f"another {called}"
     if plain(name) in LABELS or not plain(name):
         return "a label, or a level of prices"
+    if plain(name) in SHARES:
+        return "a number of shares, whose level says nothing without a price"
     return "the same everywhere" if column.low == column.high else ""
 
 
 def _scheme(name: str, column: Column) -> dict[str, Any]:
     """Return what codes of industries are, by name and number of digits; nothing for SIC codes, the default."""
     digits = len(str(int(column.high)))
+    if plain(name) == "sic3" and digits == 3:
+        return {"industry_scheme": "custom", "industry_widths": [3, 2]}
     if "sic" in plain(name).replace("gics", "") or plain(name)[:8] == "industry" and digits == 4:
         return {}
     if digits == 8:
         return {"industry_scheme": "gics"}
     levels = [width for width in (4, 2) if width < digits and digits % 2 == 0]
     return {"industry_scheme": "custom", "industry_widths": [digits, *levels]}
+
+
+def _digits(data: Mapping[str, Any], name: str, column: Column) -> str:
+    """Say how SIC codes that have not four digits are read; "" for all others."""
+    if "industry_scheme" in data:
+        three = plain(name) == "sic3"
+        return f"{name} holds SIC codes of three digits: industry groups and their major groups" if three else ""
+    if column.high < TWO_DIGITS:
+        return f"{name} holds SIC codes of two digits: major groups and their divisions, 35 as 3500"
+    agriculture = f"{name} holds SIC codes of four digits, which would all be of agriculture, forestry and fishing"
+    return agriculture if column.high < 1000 else ""

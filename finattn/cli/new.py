@@ -94,19 +94,24 @@ def _own(parser: "ArgumentParser", folder: Path, path: str, given: Mapping[str, 
     from finattn.cli.plan import rhythm
     from finattn.cli.starting import write
     from finattn.data import load
+    from finattn.data.cautions import count
 
     found = guess(path, given)
     content = {"data": found.data | {"path": str(Path(path).resolve())}}
     config = make(parser, ["--config", json.dumps(content), *rest]).data
+    if config.industry_scheme != found.data.get("industry_scheme", "sic"):  # the user knows better
+        found = replace(found, assumed={role: says for role, says in found.assumed.items() if role != "industry"})
     panel = load(config)
     each = rhythm(panel.dates)
     if not any(argument.startswith("--data.periods_per_year") for argument in rest):
         config = replace(config, periods_per_year=each.per_year)
     facts = {
-        "panel": f"{len(panel.firms)} firms, {len(panel)} {each.what} dates, {panel.dates[0]} to {panel.dates[-1]}",
+        "panel": f"{count(len(panel.firms), 'firm')}, {len(panel)} {each.what} dates, {panel.dates[0]} to "
+        f"{panel.dates[-1]}",
         "columns": found.roles,
         "features": list(found.features),
         "left_out": found.left,
+        "assumed": list(found.assumed.values()),
     }
     return write(_name(folder), config, found, panel), facts
 
@@ -131,3 +136,5 @@ def _told(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "features:", ", ".join(facts["features"]) or "none of your own"
     for name, reason in facts["left_out"].items():
         yield "left out:", f"{name} ({reason})"
+    for says in facts["assumed"]:
+        yield "assumed:", says

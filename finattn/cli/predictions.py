@@ -1,11 +1,14 @@
 """Verbs that keep models, and forecast with them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finattn.cli.arguments import configured, data_parser, is_help, make, run_parser, source_of
+from finattn.config import RunConfig
+from finattn.config.require import nearest
+from finattn.config_file import read_yaml
 from finattn.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,7 +55,10 @@ def predict(given: list[str]) -> int:
         raise InputError("a run's folder must be given first, found none; see finattn predict --help")
     folder, rest = Path(given[0]), given[1:]
     config = folder / "config.yaml"
-    made = make(parser, [*(source_of(str(config)) if config.is_file() else []), *rest])
+    if not config.is_file():
+        raise InputError(f"a run's folder must hold config.yaml, found none in {folder}")
+    made = make(parser, [*source_of(str(config)), *rest])
+    _check_models(RunConfig(**read_yaml(config)).forecasters, made.models or ())
     out = None if made.out is None else Path(made.out)
     if out is not None and (out.is_dir() or not out.name.lower().endswith((".csv", ".parquet"))):
         raise InputError(f"--out must be a file that ends in .csv or .parquet, found {out}")
@@ -68,6 +74,13 @@ def predict(given: list[str]) -> int:
     _show(found)
     print("" if out is None else f"forecasts: {out}\n", end="")
     return 0
+
+
+def _check_models(known: Sequence[str], given: Sequence[str]) -> None:
+    """Refuse names that the run has no models of, before torch is loaded, which takes seconds."""
+    for name in given:
+        if name not in known:
+            raise InputError(f"model must be one of {', '.join(known)}, found {name!r}{nearest(name, known)}")
 
 
 def _parser() -> "ArgumentParser":
@@ -87,6 +100,8 @@ def _show(found: "Predicted") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from finattn.data.cautions import count
+
     facts, models = found.facts, list(found.table["model"].unique())
     wide = found.table.pivot(index="firm", columns="model", values="prediction")[models]
     judged = found.table[found.table["model"] == models[-1]].sort_values("score", ascending=False, kind="stable")
@@ -98,16 +113,20 @@ def _show(found: "Predicted") -> None:
         table.add_column(name, justify="right")
     for firm in shown:
         table.add_row(firm, *(f"{100 * value:.3f}" for value in wide.loc[firm]))
-    print(f"Forecast return, %, of {facts['horizon']} rows from the close of {facts['date']} on")
+    print(f"Forecast return, %, of {count(facts['horizon'], 'row')} from the close of {facts['date']} on")
     Console(width=200, markup=False, highlight=False).print(table)
+    if len(models) > 1:
+        print(f"Sorted by {models[-1]}, the last of the models, whichever ranked best; --models sorts by another.")
     for line in _remarks(facts, len(order) - len(shown), [name for name in models if wide[name].nunique() == 1]):
         print(line)
 
 
 def _remarks(facts: dict[str, Any], hidden: int, flat: list[str]) -> Iterator[str]:
     """Yield what must stand beside forecasts."""
+    from finattn.data.cautions import count
+
     if hidden:
-        yield f"{hidden} firms between them are not shown: --out FILE writes all."
+        yield f"{count(hidden, 'firm')} between them {'is' if hidden == 1 else 'are'} not shown: --out FILE writes all."
     if facts["listed_but_unobserved"]:
         yield f"Listed and without a return that day, hence without a forecast: {facts['listed_but_unobserved']}."
     if flat:

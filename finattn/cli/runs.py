@@ -66,20 +66,23 @@ def report(given: list[str]) -> int:
         parser.print_help()
         return 0
     made = parser.parse_args(given)
+    if not (made.run / "config.yaml").is_file():  # before torch is loaded, which takes seconds
+        raise InputError(f"a report needs config.yaml in the run's folder, found none in {made.run}")
     from finattn import report as writer
 
     return _tell(writer.write(made.run), made.json)
 
 
 def _tell(page: Path, as_json: bool) -> int:
-    """Say where a report is, as JSON with the run's table of metrics."""
-    if not as_json:
-        print(f"report: {page}")
-        return 0
-    import pandas as pd
+    """Print a report's first sentences and where it is, or as JSON where it is with the run's table of metrics."""
+    from finattn.report import build
+    from finattn.storage import read_table
 
-    metrics = json.loads(pd.read_parquet(page.parent / "metrics.parquet").to_json(orient="records"))
-    print(json.dumps({"report": str(page), "metrics": metrics}, indent=2))
+    if as_json:
+        rows = json.loads(read_table(page.parent / "metrics.parquet").to_json(orient="records"))
+        print(json.dumps({"report": str(page), "metrics": rows}, indent=2))
+        return 0
+    print("\n".join([*build.opening(page.parent), f"report: {page}"]))
     return 0
 
 

@@ -93,6 +93,8 @@ def _columns(config: DataConfig, found: "Guess") -> Iterator[Line]:
     for ours, says in _OPTIONAL.items():
         if ours not in found.roles:
             yield f"  #   YOURS: {ours}", says
+    for says in found.assumed.values():
+        yield one_line(f"  # assumed: {says}"), ""
     for name, reason in found.left.items():
         yield one_line(f"  # left out: {name}"), reason
 

@@ -5,6 +5,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from finattn.config.require import require, require_types
+from finattn.errors import InputError
 
 EXCHANGES = ("NYSE", "AMEX", "NASDAQ", "ARCA")
 ITEMS = (
@@ -90,8 +91,15 @@ class WrdsConfig:
 
     def _check_database(self, url: str) -> None:
         """Refuse another kind of server and, without showing it, a password: a configuration is saved with its run."""
-        parts = urlsplit(url)
-        kind = parts.scheme.partition("+")[0]
-        require("data.wrds.database", f"{parts.scheme}://…", kind == "postgresql", "a postgresql:// URL")
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # which would quote it
+            raise InputError("data.wrds.database must be a postgresql:// URL, found one that cannot be read") from None
+        kind, slashes, _ = url.partition("://")
+        fits = slashes and kind.partition("+")[0] == "postgresql"
+        require("data.wrds.database", f"{parts.scheme}://…", fits, "a postgresql:// URL")
         hidden = parts.password is None and not any(key.endswith("password") for key in parse_qs(parts.query))
-        require("data.wrds.database", "one", hidden, "without a password, which PGPASSWORD or ~/.pgpass holds")
+        if not hidden:
+            raise InputError(
+                "data.wrds.database must be without a password, which PGPASSWORD or ~/.pgpass holds, found one"
+            )

@@ -36,7 +36,7 @@ def cautions(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Ite
 
 
 def survivorship(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Iterator[str]:
-    """Warn where no firm ever leaves, and where what was lost in leaving is not known."""
+    """Warn where no firm ever leaves."""
     firms = facts["firms"] - facts["never_listed"]
     if not facts["left"] and firms and facts["dates"] > 1:
         yield (
@@ -44,6 +44,10 @@ def survivorship(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) ->
             f"{facts['last']}. These are survivors, chosen in hindsight: firms that failed are not there, and returns "
             "are flattered."
         )
+
+
+def delistings(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Iterator[str]:
+    """Warn where what was lost in leaving is not known."""
     if facts["left_without_return"]:
         yield (
             "firms that leave without a delisting return, one on the row after their last: "
@@ -62,7 +66,7 @@ def availability(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) ->
 
 
 def industry(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Iterator[str]:
-    """Warn of firms without codes, and of codes from hindsight."""
+    """Warn of firms without codes, and of codes that have not the digits that their scheme has."""
     without = tables["unclassified"]
     if not facts["with_industry"]:
         yield "no firm has an industry code."
@@ -70,7 +74,30 @@ def industry(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Ite
     if len(without):
         named = listed(without["firm"])
         yield f"firms that never have an industry code: {len(without):,} of {facts['firms']:,}: {named}."
-    if not facts["industry_as_of"]:
+    if facts["industry_scheme"] == "sic":
+        yield from _digits(facts["two_digit_codes"], facts["with_industry"], facts["largest_code"])
+
+
+def _digits(two: int, known: int, largest: int) -> Iterator[str]:
+    """Warn of SIC codes, `two` of the `known` below 100, that are not of four digits, and say how they are read."""
+    read = (
+        "read as SIC codes of two digits, 35 as 3500: major groups and their divisions. Fama-French groups need four. "
+        "Codes of another scheme need data.industry_scheme: custom and data.industry_widths: [2]."
+    )
+    if two == known:
+        yield f"all industry codes are below 100. They are {read}"
+    elif two:
+        yield f"industry codes below 100, which no SIC code of four digits is: {two:,} of {known:,}. They are {read}"
+    elif largest < 1000:
+        yield (
+            "all industry codes are below 1000: as SIC codes of four digits they are all of agriculture, forestry and "
+            "fishing. SIC codes of three digits need data.industry_scheme: custom and data.industry_widths: [3, 2]."
+        )
+
+
+def hindsight(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Iterator[str]:
+    """Warn of industry codes that may not be those known on each date."""
+    if facts["with_industry"] and not facts["industry_as_of"]:
         yield "industry codes are not marked as those known on each date: they may be of today, and use hindsight."
 
 
@@ -154,7 +181,7 @@ def splits(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Itera
 
 
 CHECKS: tuple[Callable[[Facts, Tables, Mapping[str, Any]], Iterator[str]], ...] = (
-    survivorship, availability, industry, spans, thin, missing, extremes, stale, splits,
+    survivorship, delistings, availability, industry, hindsight, spans, thin, missing, extremes, stale, splits,
 )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from finattn.data.cautions import Caution, cautions
-from finattn.data.coverage import cover, days, listings, thin_dates
+from finattn.data.coverage import cover, days, listings, parts, thin_dates
+from finattn.data.sic import TWO_DIGITS
 from finattn.data.suspicions import SPLIT_RATIOS, extreme_returns, largest_first, stale_prices, suspected_splits
 from finattn.errors import InputError
 from finattn.panel import Panel
@@ -123,7 +124,7 @@ def describe(
         "unclassified": _unclassified(firms),
         "recorded": _recorded(panel.source),
     }
-    facts = _facts(panel, tables) | _spans(panel.dates[rows], panel.periods_per_year)
+    facts = _facts(panel, tables) | _codes(panel) | _spans(panel.dates[rows], panel.periods_per_year)
     caveats = panel.source.get("caveats", [])
     return Description(
         facts=facts,
@@ -167,6 +168,16 @@ def _facts(panel: Panel, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
         "rows_dropped": _sum(recorded, "^rows_|dropped"),
         "infinite_values": _sum(recorded, "infinite"),
     }
+
+
+def _codes(panel: Panel) -> dict[str, int]:
+    """Return the largest code of a listed firm-date, and how many are SIC codes of two digits."""
+    two = largest = 0
+    for part in parts(panel):
+        codes = part.industry[part.listed]
+        two += int(((codes > 0) & (codes < TWO_DIGITS)).sum())
+        largest = max(largest, int(codes.max(initial=0)))
+    return {"two_digit_codes": two if panel.industry_scheme == "sic" else 0, "largest_code": largest}
 
 
 def _spans(dates: np.ndarray, periods_per_year: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from finattn.checks import LEVELS, as_dates
 from finattn.data.columns import firm_fault
 from finattn.data.prices import NEEDED, PRICED
-from finattn.data.table_files import BATCH, TableFile, encode, in_column, located, origin, stem
+from finattn.data.table_files import BATCH, TableFile, encode, in_column, located, one_line, origin, stem
 from finattn.data.targets import Codes, Flags, Numbers, PerKey, Target
 from finattn.errors import InputError
 from finattn.frames import as_whole
@@ -64,7 +64,7 @@ def _check_columns(tables: Sequence[TableFile], values: str, by_firm: bool) -> N
             names = ("date", *(() if by_firm else ("firm",)), *NEEDED[values])
             missing = [name for name in names if name not in table.names]
             if missing:
-                raise InputError(f"a long file must have columns {', '.join(names)}; found no {', '.join(missing)}")
+                raise InputError(_without(names, missing, table.names))
             if by_firm and "firm" in table.names:
                 raise InputError("layout 'by_firm' takes the firm from the file's name, found a column 'firm' too")
             differs = sorted(set(first.names) ^ set(table.names))
@@ -73,6 +73,16 @@ def _check_columns(tables: Sequence[TableFile], values: str, by_firm: bool) -> N
                     f"files must have the same columns as {first.path.name}, found {', '.join(differs)} in one of them "
                     "only; data.use can name those that all have"
                 )
+
+
+def _without(names: Sequence[str], missing: Sequence[str], found: Mapping[str, str]) -> str:
+    """Say that columns are missing, which ones there are instead, and how to say what they are."""
+    others = [theirs for ours, theirs in found.items() if ours not in names]
+    shown = f" among {', '.join(others[:8])}" + (f" and {len(others) - 8} more" if len(others) > 8 else "")
+    return one_line(
+        f"a long file must have columns {', '.join(names)}; found no {', '.join(missing)}{shown if others else ''}: "
+        f"name columns that are called otherwise by --data.columns '{{YOURS: {missing[0]}}}'"
+    )
 
 
 # -- the two axes ------------------------------------------------------------

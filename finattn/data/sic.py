@@ -9,12 +9,14 @@ import numpy as np
 
 # Digits that a level keeps: SIC 4, 3, 2 (then divisions by range); GICS sub-industry, industry, group, sector.
 _WIDTHS = {"sic": (4, 3, 2), "gics": (8, 6, 4, 2)}
+TWO_DIGITS = 100  # SIC codes below it are major groups, see `four_digits`
 
 
 def industry_levels(codes: np.ndarray, scheme: str, widths: Sequence[int] = ()) -> np.ndarray:
     """Return the group of each code at each level, the finest first.
 
-    The levels of SIC are the industry (4 digits), the industry group (3), the major group (2) and the division.
+    The levels of SIC are the industry (4 digits), the industry group (3), the major group (2) and the division. Codes
+    of two digits, see `four_digits`, tell only the last two of these apart.
 
     Parameters
     ----------
@@ -30,10 +32,26 @@ def industry_levels(codes: np.ndarray, scheme: str, widths: Sequence[int] = ()) 
     --------
     >>> industry_levels(np.array([2834, 6021, 0]), "sic").tolist()
     [[2834, 6021, 0], [283, 602, 0], [28, 60, 0], [4, 8, 0]]
+    >>> industry_levels(np.array([28, 60, 0]), "sic")[2:].tolist()
+    [[28, 60, 0], [4, 8, 0]]
     """
+    codes = four_digits(codes) if scheme == "sic" else codes
     kept = _WIDTHS.get(scheme, tuple(widths))
     levels = [codes.astype(np.int64) // 10 ** (kept[0] - width) for width in kept]
     return np.stack([*levels, sic_division(codes)] if scheme == "sic" else levels)
+
+
+def four_digits(codes: np.ndarray) -> np.ndarray:
+    """Return SIC codes with those of two digits, which are major groups, as four; 0 = unknown stays.
+
+    No SIC code of four digits is below 100, the first of major group 01, so that one that is can only be of two.
+
+    Examples
+    --------
+    >>> four_digits(np.array([28, 2834, 1, 0])).tolist()
+    [2800, 2834, 100, 0]
+    """
+    return np.where(codes < TWO_DIGITS, 100 * codes.astype(np.int64), codes)
 
 
 def sic_division(codes: np.ndarray) -> np.ndarray:
@@ -77,7 +95,7 @@ def sic_industry_groups() -> dict[int, str]:
 
 
 def sic_names(code: int) -> tuple[str, str, str]:
-    """Return the names of a 4-digit SIC code's industry group, major group and division.
+    """Return the names of a SIC code's industry group, major group and division.
 
     They are the levels of `industry_levels` after the code itself. A name is empty at a level that the Manual of 1987
     does not have for the code, as for some codes of the SEC's own, and where the table has none.
@@ -89,6 +107,7 @@ def sic_names(code: int) -> tuple[str, str, str]:
     >>> sic_names(6189)  # the SEC's asset-backed securities
     ('', 'Non-depository credit institutions', 'Finance, insurance and real estate')
     """
+    code = int(four_digits(np.array(code)))
     division = int(sic_division(np.array(code)))
     return (
         sic_industry_groups().get(code // 10, ""),

@@ -48,7 +48,7 @@ class Fetched:
     >>> from finattn.config import SecConfig
     >>> from finattn.data import sec
     >>> with tempfile.TemporaryDirectory() as name:
-    ...     Path(name, "company_tickers.json").touch()
+    ...     _ = Path(name, "company_tickers.json").write_text('{"0": {"cik_str": 320193, "ticker": "AAPL"}}')
     ...     with zipfile.ZipFile(f"{name}/2015q1.zip", "w") as quarter:
     ...         for member in ("sub.txt", "num.txt", "tag.txt"):
     ...             quarter.writestr(member, "")
@@ -140,7 +140,10 @@ def fetch(
         else:
             raise InputError(f"{quarter} must be published, found none at {site}{_ZIPS}{path.name} (404)")
     if os.path.lexists(folder / FILE):
-        require_file(folder / FILE, "the SEC's list of tickers")
+        try:
+            read_tickers(folder / FILE)
+        except InputError as error:
+            raise InputError(f"{error}: delete it to have today's") from None
     elif not _download(web, FILE, folder / FILE, read_tickers):
         raise InputError(f"the list of tickers must be at {site}{FILE}, found none (404)")
     return found

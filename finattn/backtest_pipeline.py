@@ -163,7 +163,7 @@ def run(path: Path, source: DataConfig, settings: Settings, out: Path | None = N
         "scheme": asdict(settings.scheme),
         "finattn": metadata.version("finattn"),
         "notes": [*notes, *found.lacking, *sample_sentences(panel), _TRIED],
-        "sentences": list(sentences(found, settings.scheme.kind == "top_k")),
+        "sentences": list(sentences(found, settings.scheme.kind == "top_k", sample_sentences(panel))),
     }
     if out is not None:
         _write(found, record, out)

@@ -12,7 +12,7 @@ from finattn.config import RunConfig
 from finattn.evaluation import deflated_sharpe, portfolio, portfolio_summary
 from finattn.experiment import check_folds, fold_spans, tuning
 from finattn.forecasts import Forecasts
-from finattn.ladder import LadderRung, answers, climb, ladder_table, select, sentences
+from finattn.ladder import LadderRung, answers, climb, ladder_table, rivals, select, sentences
 from finattn.ledger import head, read_trials, searched
 from finattn.panel import Panel
 from finattn.pipeline import (
@@ -21,11 +21,13 @@ from finattn.pipeline import (
     ledger_folder,
     prepare,
     provenance,
+    sample_sentences,
     set_threads,
     walk_forward_splits,
     write_table,
 )
 from finattn.report import ladder as page
+from finattn.report.sentences import implausible
 from finattn.storage import write_json
 
 
@@ -97,7 +99,11 @@ def _evaluate(
     table = ladder_table(forecasts, rungs).merge(_after_costs(daily, config, panel), how="left", on="rung")
     write_table(table, folder / "table.parquet")
     sharpe = {row["rung"]: (row["net_sharpe"], row["net_sharpe_error"]) for row in table.to_dict("records")}
-    said = sentences(answers(forecasts), {name: pair for name, pair in sharpe.items() if pair[0] == pair[0]})
+    found = answers(forecasts)
+    known = {name: pair for name, pair in sharpe.items() if pair[0] == pair[0]}
+    rank_ic = dict(zip(table["rung"], table["rank_ic"], strict=True))
+    too_good = implausible(rank_ic, {name: pair[0] for name, pair in known.items()}, sample_sentences(panel))
+    said = (*too_good, *sentences(found, known, rivals(forecasts, found)))
     write_json(folder / "answers.json", list(said))
 
 

@@ -26,6 +26,7 @@ from finattn.ladder import (
     answers,
     climb,
     ladder_table,
+    rivals,
     select,
     sentences,
     standard,
@@ -265,6 +266,52 @@ def test_sharpe_ratios_after_costs_are_told_where_they_are_known():
     assert said.endswith(" After costs the Sharpe ratio is 0.51 ± 0.20 against 0.40 ± 0.19.")
 
 
+def test_minus_signs_are_minus_signs():
+    (said,) = sentences([answer(-0.03, 0.02, 0.93, False)], {"firm": (-0.51, 0.2), "sic_kernel": (-1.04, 1.08)})
+    assert said.endswith(" After costs the Sharpe ratio is −0.51 ± 0.20 against −1.04 ± 1.08.")
+
+
+def against(name, gain, p=0.5, error=0.01):
+    nan = math.nan
+    return Comparison("firm", name, "rank_ic", Estimate(gain, error, nan, nan, nan, nan, nan, nan, 50, 0), p, p < 0.05)
+
+
+def test_a_gain_over_peers_names_those_that_know_no_peers_and_do_as_well():
+    claim = answer(0.03, 0.01, 0.001, True)
+    (said,) = sentences([claim], as_good={"firm": (against("ridge", -0.002),)})
+    assert said.startswith("Better? Yes, as declared beforehand") and said.endswith(
+        " But Ridge (−0.002 ± 0.010), which knows no peers, does as well, as far as can be told at 5%: what was gained "
+        "need not come from peers. In brackets: the rank IC beyond theirs."
+    )
+    many = {"firm": [against("ridge", 0.012), against("lstm", 0.0, math.nan, math.nan), against("time", -0.001)]}
+    (said,) = sentences([claim], as_good=many)
+    names = "Attention, time (−0.001 ± 0.010), LSTM (0.000 ± —) and Ridge (0.012 ± 0.010)"
+    assert f" But {names}, which know no peers, do as well, " in said
+
+
+def test_what_claims_nothing_of_peers_names_nobody():
+    as_good = {"firm": [against("ridge", -0.002)], "both": [against("ridge", -0.002)]}
+    unclaimed, plain = answer(0.03, 0.02, 0.07, False), answer(0.03, 0.01, 0.01, True, ("both", "boosting"))
+    assert not any("no peers" in said for said in sentences([unclaimed, plain], as_good=as_good))
+    assert "no peers" not in sentences([answer(0.03, 0.01, 0.001, True)], as_good={"firm": ()})[0]
+
+
+def test_rivals_are_the_rungs_without_peers_that_are_not_beaten(climbed):
+    claim = [answer(0.03, 0.01, 0.001, True, ("sic_kernel", "sic_average"))]
+    found = rivals(climbed.forecasts, claim)
+    plain = [primary(climbed.forecasts, "sic_kernel", name) for name in ("zero", "ridge")]
+    assert found == {"sic_kernel": tuple(one for one in plain if not one.claim)}
+    realised = climbed.forecasts.table["realised"]
+    seen = climbed.forecasts.table["model"].eq("sic_kernel")
+    skilled = replace(
+        climbed.forecasts,
+        table=climbed.forecasts.table.assign(score=climbed.forecasts.table["score"].mask(seen, realised.fillna(0.0))),
+    )
+    assert rivals(skilled, claim) == {"sic_kernel": ()}
+    assert rivals(skilled, [answer(0.03, 0.02, 0.07, False, ("sic_kernel", "sic_average"))]) == {}
+    assert rivals(skilled, [answer(0.03, 0.02, 0.01, True, ("sic_kernel", "ridge"))]) == {}
+
+
 def test_only_questions_whose_rungs_are_there_are_answered(climbed):
     assert answers(climbed.forecasts) == ()
     (question, found), *rest = answers(climbed.forecasts, [*QUESTIONS, Question("Ridge?", "ridge", "sic_average")])
@@ -299,6 +346,9 @@ def test_the_command_climbs_writes_every_file_and_answers(firms, tmp_path, monke
     assert math.isnan(table.loc["zero", "net_sharpe"])  # holds nothing
     page = (folder / "ladder.html").read_text()
     assert "a direction: what a firm looks for" in page and 'src="http' not in page
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
+        assert len({len(re.findall("<t[hd][ >]", row)) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)}) == 1
+    assert re.search(r">SIC kernel</th><td>[^<]* ± [^<]*</td><td>SIC average</td>", page)
     before = {path: path.stat().st_mtime_ns for path in (folder / "folds").rglob("fit.json")}
     assert cli.main([*COMMAND, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)

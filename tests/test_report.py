@@ -24,7 +24,7 @@ from finattn.config_file import to_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
-from finattn.report import sentences, tables
+from finattn.report import build, sentences, tables
 from finattn.report.sentences import Result
 
 NAN = float("nan")
@@ -295,6 +295,73 @@ def test_restrictions_and_groups_are_shown_and_what_the_panel_cannot_tell_is_nam
     assert "1 smallest <b>" in outline.text
 
 
+class Widths(HTMLParser):
+    """How many cells each row of each table of a page has, the header first."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tables: list[list[int]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append(0)
+        elif tag in ("th", "td"):
+            self.tables[-1][-1] += 1
+
+
+def test_every_row_of_every_table_stands_under_its_header(copy: Path) -> None:
+    panel, forecasts = Panel.load(copy / "panel"), Forecasts.load(copy / "forecasts.parquet")
+    evaluation.restricted(forecasts, panel, delay=1).to_parquet(copy / "restrictions.parquet")
+    evaluation.by_group(forecasts, panel, "industry").assign(by="industry").to_parquet(copy / "groups.parquet")
+    found = Widths(report.write(copy).read_text(encoding="utf-8")).tables
+    assert len(found) >= 9 and all(len(rows) > 1 and len(set(rows)) == 1 for rows in found)
+
+
+def test_a_row_of_another_length_than_the_header_is_refused() -> None:
+    for row in (("a",), ("a", "b", "c")):
+        with pytest.raises(ValueError, match=f"a row of the table 'Mine' must have 2 cells, found {len(row)}: "):
+            tables.Table("Mine", ("Model", "Rank IC"), [("ridge", "0.1"), row])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "never"),
+    [
+        (
+            {"industry": None},
+            ["sorted by identifier: the panel has no industry codes."],
+            ["thin lines", "SIC", "ticker"],
+        ),
+        ({}, ["sorted by SIC code; thin lines part the two-digit groups: "], ["ticker"]),
+        (
+            {"industry_scheme": "custom", "industry_widths": (4,)},
+            ["sorted by industry code; thin lines part codes that differ before their last two digits: "],
+            ["SIC code;", "two-digit groups"],
+        ),
+        ({"industry_scheme": "gics"}, ["sorted by GICS code; thin lines part codes that"], ["sorted by SIC"]),
+    ],
+)
+def test_the_picture_of_peers_says_what_firms_are_sorted_by(
+    copy: Path, changed: dict[str, Any], words: list[str], never: list[str]
+) -> None:
+    panel = Panel.load(copy / "panel")
+    if "industry" in changed:
+        changed = {"industry": np.zeros(panel.shape, int)}
+    panel.replace(**changed).save(copy / "panel")
+    page = report.write(copy).read_text(encoding="utf-8")
+    caption = re.findall(r"<figcaption>(.*?)</figcaption>", page)[-1]
+    assert all(text in caption for text in words) and not any(text in caption for text in never)
+    assert ("Firm asking (identifier and industry code)" in page) == ("industry" not in changed)
+
+
+def test_firms_of_one_group_are_parted_by_no_line_and_unknown_codes_come_last() -> None:
+    says, caption = build._peers_caption([3571, 3572, 0], "sic")
+    assert says == "Attention weights between firms sorted by SIC code"
+    assert caption.endswith("Firms are sorted by SIC code, those without one last.")
+
+
 def test_a_run_of_one_axis_shows_that_axis_only(copy: Path) -> None:
     table = pd.read_parquet(copy / "explanations.parquet")
     table[table["kind"] == "peer"].to_parquet(copy / "explanations.parquet")
@@ -320,12 +387,123 @@ def test_a_run_without_the_baseline_says_so(copy: Path) -> None:
     assert "holds no differences to Ridge" in text
 
 
+def test_a_run_without_attention_says_so_and_does_not_speak_of_it_in_its_title(copy: Path) -> None:
+    forecasts = Forecasts.load(copy / "forecasts.parquet")
+    only = forecasts.table[forecasts.table["model"].isin(["zero", "ridge"])]
+    short = Forecasts(only, forecasts.horizon, forecasts.delay, forecasts.overlap, forecasts.periods_per_year)
+    short.save(copy / "forecasts.parquet")
+    evaluation.evaluate(short, against=("ridge",)).to_parquet(copy / "metrics.parquet")
+    text = Outline(report.write(copy).read_text(encoding="utf-8")).text
+    assert "No attention model was run. The highest rank IC of 1 is that of ridge, a plain model: " in text
+    assert "Forecasts beside each other" in text and "Attention along time and firms, against plain" not in text
+
+
+def test_what_is_implausibly_good_is_said_once_and_not_of_simulated_firms(copy: Path, outline: Outline) -> None:
+    assert "mplausibly" not in outline.text
+    metrics = pd.read_parquet(copy / "metrics.parquet")
+    here = (metrics["model"] == "time") & (metrics["metric"] == "rank_ic") & metrics["against"].isna()
+    metrics.assign(estimate=metrics["estimate"].mask(here, 0.31)).to_parquet(copy / "metrics.parquet")
+    daily = pd.read_parquet(copy / "portfolio.parquet")
+    lucky = daily["model"] == "both"
+    daily.assign(net=daily["net"].mask(lucky, daily["net"] + 0.004)).to_parquet(copy / "portfolio.parquet")
+    text = Outline(report.write(copy).read_text(encoding="utf-8")).text
+    assert text.count("Implausibly good: the net Sharpe ratio of attention along time and firms is ") == 1
+    assert ", and the mean rank IC of attention along time is 0.310. Above " in text
+    assert "look for a leak with finattn.look_ahead and finattn.screen." in text
+    headline, warning = build.opening(copy)
+    assert headline.startswith("Rank IC of attention along time and firms ") and warning.startswith("Implausibly good")
+    record = json.loads((copy / "provenance.json").read_text())
+    simulated = ["Simulated firms: nothing here is a fact about a market."]
+    (copy / "provenance.json").write_text(json.dumps(record | {"sample": simulated}))
+    assert "mplausibly" not in report.write(copy).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("rank_ic", "sharpe", "said"),
+    [
+        ({"ridge": 0.2}, {"ridge": 4.0}, ""),
+        ({"ridge": NAN}, {"ridge": NAN}, ""),
+        ({"zero": NAN, "ridge": 0.201}, {}, "the mean rank IC of ridge is 0.201. "),
+        ({}, {"ridge": 4.01, "zero": NAN}, "the net Sharpe ratio of ridge is 4.01. "),
+        ({}, {"ridge": -9.0}, ""),
+    ],
+)
+def test_only_what_is_beyond_the_literature_is_implausible(
+    rank_ic: dict[str, float], sharpe: dict[str, float], said: str
+) -> None:
+    assert said in "".join(found := sentences.implausible(rank_ic, sharpe)) and bool(found) == bool(said)
+
+
 @pytest.mark.parametrize("file", ["config.yaml", "provenance.json", "forecasts.parquet", "metrics.parquet"])
 def test_a_file_that_every_report_needs_is_named_when_it_is_missing(copy: Path, file: str) -> None:
     (copy / file).unlink()
     with pytest.raises(InputError, match=f"a report needs {re.escape(file)} in the run's folder, found none in .*copy"):
         report.write(copy)
     assert not (copy / "report.html").exists()
+
+
+DAMAGED = ("metrics", "portfolio", "restrictions", "groups", "explanations")
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_table_cut_short_is_one_clear_error_that_says_what_to_do(copy: Path, name: str) -> None:
+    file = copy / f"{name}.parquet"
+    whole = (copy / "metrics.parquet").read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=rf"copy/{name}.parquet must be a whole Parquet table: .*; delete it and run"):
+        report.write(copy)
+    file.write_bytes(b"")
+    with pytest.raises(InputError, match=rf"copy/{name}.parquet must be a whole Parquet table: .*; delete it and run"):
+        report.write(copy)
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_table_of_other_columns_is_refused(copy: Path, name: str) -> None:
+    pd.DataFrame({"model": ["ridge"]}).to_parquet(copy / f"{name}.parquet")
+    with pytest.raises(InputError, match=rf"{name}.parquet must have columns .*, found no .*; delete it and run again"):
+        report.write(copy)
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "message"),
+    [
+        ("selection.json", {"models": None}, "selection.json: models must be a list, found None; delete it and run"),
+        ("selection.json", {"models": [{"model": "ridge"}, 3]}, "models.1 must be a mapping, found 3; delete it"),
+        ("selection.json", {"models": [{"sharpe": 1.0}]}, "models.0.model must be str, found None; delete it"),
+        ("selection.json", {"trials": "many"}, "selection.json: trials must be int, found 'many'; delete it and run"),
+        ("selection.json", {"benchmark": True}, "benchmark must be int . float, found True; delete it"),
+        ("selection.json", {"overfitting": {"trials": 2}}, "overfitting.probability must be int . float, found None"),
+        ("provenance.json", {"folds": 3}, "provenance.json: folds must be a list, found 3; delete it and run again"),
+        ("provenance.json", {"folds": [{"fold": 0}]}, "folds.0.train_start must be str, found None; delete it"),
+        ("provenance.json", {"sample": "one"}, "provenance.json: sample must be a list, found 'one'; delete it"),
+        ("provenance.json", {"tuning": [None]}, "tuning.0 must be a mapping, found None; delete it and run again"),
+        ("provenance.json", {"ledger": []}, "ledger must be a mapping, found .*; delete it and run again"),
+        ("provenance.json", {"counts": {"firms": "all"}}, "counts.firms must be int . float, found 'all'; delete it"),
+    ],
+)
+def test_json_edited_by_hand_is_one_clear_error_that_names_the_part(
+    copy: Path, file: str, changed: dict[str, Any], message: str
+) -> None:
+    content = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps(content | changed))
+    with pytest.raises(InputError, match=message):
+        report.write(copy)
+
+
+def test_a_value_of_the_configuration_that_cannot_be_is_named_with_its_file(copy: Path) -> None:
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace("  cost: 0.001\n", "  cost: cheap\n", 1))
+    with pytest.raises(InputError, match="copy/config.yaml: portfolio.cost must be a number, found 'cheap'"):
+        report.write(copy)
+
+
+@pytest.mark.parametrize("file", ["provenance.json", "selection.json"])
+def test_json_of_a_list_is_refused(copy: Path, file: str) -> None:
+    (copy / file).write_text("[1, 2]")
+    with pytest.raises(
+        InputError, match=rf"{re.escape(file)} must be JSON of a mapping, found list; delete it and run"
+    ):
+        report.write(copy)
 
 
 @pytest.mark.parametrize("file", ["provenance.json", "selection.json"])
@@ -477,14 +655,17 @@ def test_a_deflated_sharpe_ratio_is_told_of_the_headline_and_of_the_best() -> No
 def test_the_ledger_is_told_with_what_it_cannot_know() -> None:
     assert sentences.search(_selection(), "abc") == (
         "The ledger knows 24 trials on data of the same source, or with at least half of the firms and days in common, "
-        "this run's among them, and 3 that held nothing. The best of so many is expected to show a Sharpe ratio of "
-        "0.45 without skill; correlated trials count in full. Compared are portfolios of 5 quantiles at 10 basis "
-        "points, traded one day after the decision. The probability of backtest overfitting is 0.43 over the 20 trials "
+        "this run's among them, and 3 that held nothing. Were the spread of their Sharpe ratios due to luck alone, the "
+        "best of so many would be expected to show 0.45; where it comes of skill, that is too high a bar. Correlated "
+        "trials count in full. Compared are portfolios of 5 quantiles at 10 basis points, traded one day after the "
+        "decision. The probability of backtest overfitting is 0.43 over the 20 trials "
         "with the same 1,600 dates. The ledger knows nothing of what was tried elsewhere. Its head: abc."
     )
     few = _selection() | {"trials": 1, "undefined": 0, "portfolio": None, "overfitting": None}
     text = sentences.search(few, "abc")
-    assert "knows 1 trial on data" in text and "this run's among them. The best" in text and "quantiles" not in text
+    assert (
+        "knows 1 trial on data" in text and "this run's among them. Were the spread" in text and "quantiles" not in text
+    )
     assert "overfitting is undefined: it needs two trials with the same 32 dates. The ledger" in text
 
 

@@ -2,7 +2,7 @@
 
 from finattn.ladder.climbing import Climbed, Once, climb
 from finattn.ladder.rungs import LadderRung, select, standard
-from finattn.ladder.table import PRIMARY, QUESTIONS, Question, answers, ladder_table, sentences
+from finattn.ladder.table import PRIMARY, QUESTIONS, Question, answers, ladder_table, rivals, sentences
 
 __all__ = [
     "PRIMARY",
@@ -14,6 +14,7 @@ __all__ = [
     "answers",
     "climb",
     "ladder_table",
+    "rivals",
     "select",
     "sentences",
     "standard",

@@ -12,13 +12,17 @@ from finattn.evaluation.inference import one_sided
 from finattn.evaluation.tables import Comparison, compare, contributions, paired_difference
 from finattn.forecasts import Forecasts
 from finattn.ladder.rungs import LadderRung
-from finattn.looks import label
+from finattn.looks import label, number
 
 COLUMNS = (
     "rung", "adds", "below", "rank_ic", "standard_error", "lower", "upper", "difference", "difference_error", "p_value",
     "p_holm", "nested", "clark_west_p", "confidence_set_p", "in_confidence_set", "dates",
 )  # fmt: skip
 PRIMARY = ("firm", "sic_kernel")
+WITHOUT_PEERS = (
+    "zero", "historical_mean", "momentum", "ridge", "elastic_net", "boosting", "lstm", "time", "time_alone",
+)  # fmt: skip
+"""Rungs that know nothing of other firms but what characteristics rank."""
 _SIZE = 0.10
 
 
@@ -149,14 +153,61 @@ def answers(forecasts: Forecasts, questions: Sequence[Question] = QUESTIONS) -> 
     return tuple((question, compare(table, overlap, question.model, question.against)) for question in asked)
 
 
+def rivals(forecasts: Forecasts, found: Sequence[tuple[Question, Comparison]]) -> dict[str, tuple[Comparison, ...]]:
+    """Find rungs that know no peers and yet do as well as one whose gain over another's peers was claimed.
+
+    Parameters
+    ----------
+    forecasts : as given to `answers`. found : as it gave.
+
+    Returns
+    -------
+    For each model claimed to beat one that knows peers, its comparisons with those of `WITHOUT_PEERS` that it does not
+    beat: the paired difference is not above zero at 5%, one-sided. To beat them all it must beat each, so that no
+    p-value is adjusted.
+
+    Examples
+    --------
+    >>> import finattn as fa
+    >>> from finattn.evaluation import Estimate
+    >>> from finattn.ladder import QUESTIONS, rivals
+    >>> panel = fa.sample()["2018":"2020"]
+    >>> splits = fa.WalkForward("2020-01-01", valid="6M", decisions="weekly")
+    >>> forecasts = fa.walk_forward(panel, {"ridge": fa.Ridge(), "firm": fa.HistoricalMean()}, splits)
+    >>> gain = Estimate(0.1, 0.04, 2.5, 0.01, 0.02, 0.18, 0.02, 0.18, 52, 0)
+    >>> found = [(QUESTIONS[0], Comparison("firm", "sic_kernel", "rank_ic", gain, 0.005, True))]
+    >>> [one.against for one in rivals(forecasts, found)["firm"]]
+    ['ridge']
+    """
+    claimed = {
+        question.model
+        for question, answer in found
+        if answer.claim and not {question.model, question.against} & set(WITHOUT_PEERS)
+    }
+    if not claimed:
+        return {}
+    table, overlap = per_date(forecasts), forecasts.overlap
+    plain = [name for name in WITHOUT_PEERS if name in forecasts.models]
+    compared = {model: [compare(table, overlap, model, name) for name in plain] for model in claimed}
+    return {model: tuple(one for one in pairs if _as_good(one)) for model, pairs in compared.items()}
+
+
+def _as_good(answer: Comparison) -> bool:
+    """Say whether a model is not shown to be above another; a constant lead has no p-value, and is one."""
+    return not answer.claim and not (math.isnan(answer.p_one_sided) and answer.estimate.estimate > 0)
+
+
 def sentences(
-    found: Sequence[tuple[Question, Comparison]], sharpe: Mapping[str, tuple[float, float]] | None = None
+    found: Sequence[tuple[Question, Comparison]],
+    sharpe: Mapping[str, tuple[float, float]] | None = None,
+    as_good: Mapping[str, Sequence[Comparison]] | None = None,
 ) -> tuple[str, ...]:
     """Say each answer in plain words.
 
     Parameters
     ----------
     found : as `answers` gives it. sharpe : net Sharpe ratio a year and its standard error of each rung, where known.
+    as_good : as `rivals` gives it; an answer that claims a gain from peers names them.
 
     Examples
     --------
@@ -165,7 +216,29 @@ def sentences(
     >>> sentences([(QUESTIONS[4], Comparison("time", "ridge", "rank_ic", gain, 0.3, False))])[0]
     'Does attention along time beat ridge? Not beyond luck: rank IC 0.010 ± 0.020 higher than Ridge, one-sided p = 0.3.'
     """
-    return tuple(_sentence(question, answer, sharpe or {}) for question, answer in found)
+    as_good = as_good or {}
+    return tuple(
+        _sentence(question, answer, sharpe or {}) + _beside(question, answer, as_good.get(question.model, ()))
+        for question, answer in found
+    )
+
+
+def _beside(question: Question, answer: Comparison, as_good: Sequence[Comparison]) -> str:
+    """Name those that know no peers and do as well, "" where there is no claim about peers or none does."""
+    if not as_good or not answer.claim or question.against in WITHOUT_PEERS:
+        return ""
+    ordered = sorted(as_good, key=lambda one: one.estimate.estimate)
+    parts = [f"{label(one.against)} ({_gain(one)})" for one in ordered]
+    named = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    knows, do = ("knows", "does") if len(parts) == 1 else ("know", "do")
+    return (
+        f" But {named}, which {knows} no peers, {do} as well, as far as can be told at 5%: what was gained need not "
+        "come from peers. In brackets: the rank IC beyond theirs."
+    )
+
+
+def _gain(answer: Comparison) -> str:
+    return f"{number(answer.estimate.estimate)} ± {number(answer.estimate.standard_error)}"
 
 
 def _sentence(question: Question, answer: Comparison, sharpe: Mapping[str, tuple[float, float]]) -> str:
@@ -185,6 +258,7 @@ def _sentence(question: Question, answer: Comparison, sharpe: Mapping[str, tuple
     if {question.model, question.against} <= set(sharpe):
         ours, theirs = (sharpe[name] for name in (question.model, question.against))
         text += (
-            f" After costs the Sharpe ratio is {ours[0]:.2f} ± {ours[1]:.2f} against {theirs[0]:.2f} ± {theirs[1]:.2f}."
+            f" After costs the Sharpe ratio is {number(ours[0], 2)} ± {number(ours[1], 2)} against "
+            f"{number(theirs[0], 2)} ± {number(theirs[1], 2)}."
         )
     return text

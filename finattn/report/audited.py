@@ -14,7 +14,7 @@ from finattn.explain import Audit
 from finattn.plots.explanations import METHODS
 from finattn.report.description import print_table, terminal
 from finattn.report.page import Figure, embed
-from finattn.report.sentences import MISSING
+from finattn.report.sentences import MISSING, number
 from finattn.report.tables import Table
 
 FOLDER = "audit"
@@ -108,12 +108,12 @@ def _cell(by: pd.DataFrame, key: tuple[str, str, str, str], write: Callable[[pd.
 
 
 def _with_interval(row: pd.Series) -> str:
-    ends = "" if pd.isna(row["lower"]) else f" ({row['lower']:.3f} to {row['upper']:.3f})"
+    ends = "" if pd.isna(row["lower"]) else f" ({number(row['lower'])} to {number(row['upper'])})"
     return _plain(row) + ends
 
 
 def _plain(row: pd.Series) -> str:
-    return MISSING if pd.isna(row["value"]) else f"{row['value']:.3f}"
+    return number(row["value"])
 
 
 def _attention(found: Audit, write: Callable[[pd.Series], str]) -> Table:

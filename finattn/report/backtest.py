@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from finattn.data.cautions import count
 from finattn.evaluation.assessment import Assessment
 from finattn.looks import label
 from finattn.report.description import print_table, terminal
-from finattn.report.sentences import LEVEL, MISSING, number, p_text, plus_minus
+from finattn.report.sentences import LEVEL, MISSING, implausible, number, p_text, plus_minus
 from finattn.report.tables import Table
 
 TABLES = ("daily", "summary", "restrictions", "exposures", "industries")
@@ -123,13 +123,14 @@ def _models(table: pd.DataFrame) -> list[str]:
     return [] if table.empty else list(table["model"].unique())
 
 
-def sentences(found: Assessment, long_only: bool = False) -> Iterator[str]:
-    """Say of each model what it earns after costs, and whether that can be told from zero.
+def sentences(found: Assessment, long_only: bool = False, sample: Sequence[str] = ()) -> Iterator[str]:
+    """Say of each model what it earns after costs, whether that can be told from zero, and where it is too good.
 
     Parameters
     ----------
     found : of `finattn.evaluation.assessment.assess`.
     long_only : a book without short positions earns the market's return too, so what is beyond it is said as well.
+    sample : what is said of the panel.
     """
     net = found.summary[found.summary["side"] == "net"]
     alphas = _alphas(found.exposures) if long_only else net.head(0)
@@ -139,6 +140,8 @@ def sentences(found: Assessment, long_only: bool = False) -> Iterator[str]:
             text += f"; beyond the panel's market {_size(beyond['estimate'], beyond['standard_error'])}: "
             text += _verdict(beyond["estimate"], beyond["p_holm"], alphas)
         yield f"{text}."
+    judged = net[net["sharpe_se"].notna()]
+    yield from implausible({}, dict(zip(judged["model"], judged["sharpe"], strict=True)), sample)
 
 
 def _earned(row: Mapping[Any, Any], family: pd.DataFrame) -> str:
@@ -168,7 +171,8 @@ def _alphas(exposed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _size(fraction: float, error: float, when: str = "") -> str:
-    return f"{_percent(fraction)}% a year{when} (standard error {_percent(error)}%)"
+    known = f" (standard error {_percent(error)}%)" if math.isfinite(error) else ""
+    return f"{_percent(fraction)}% a year{when}{known}"
 
 
 def _percent(fraction: float) -> str:

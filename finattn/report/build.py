@@ -3,9 +3,8 @@
 Nothing is trained, downloaded or measured here: every number comes from the run's files.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from finattn.config_file import read_yaml
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
+from finattn.plots.tables import group_edges
 from finattn.report import audited, backtest, explained, peering, sentences, tables
 from finattn.report.page import Figure, embed, render
-from finattn.storage import atomic_file
+from finattn.storage import atomic_file, check_like, read_json, read_table
 
 
 @dataclass(frozen=True)
@@ -85,40 +85,99 @@ def write(run: str | Path) -> Path:
     return path
 
 
+def opening(run: str | Path) -> list[str]:
+    """Return what a report says first, for a console: its headline, and where a result is implausibly good."""
+    files = read(Path(run))
+    return _opening(files, None if files.portfolio is None else _portfolio_summary(files))
+
+
 def read(folder: Path) -> Run:
     """Read a run's folder."""
     for name in ("config.yaml", "provenance.json", "forecasts.parquet", "metrics.parquet"):
         if not (folder / name).is_file():
             raise InputError(f"a report needs {name} in the run's folder, found none in {folder}")
-    selection = folder / "selection.json"
     return Run(
         name=folder.resolve().name,
-        config=read_yaml(folder / "config.yaml"),
+        config=_config(folder / "config.yaml"),
         config_text=(folder / "config.yaml").read_text(encoding="utf-8"),
-        provenance=_read_json(folder / "provenance.json"),
+        provenance=_provenance(folder / "provenance.json"),
         panel=Panel.load(folder / "panel"),
         forecasts=Forecasts.load(folder / "forecasts.parquet"),
-        metrics=pd.read_parquet(folder / "metrics.parquet"),
-        portfolio=_optional(folder / "portfolio.parquet"),
-        restrictions=_optional(folder / "restrictions.parquet"),
-        groups=_optional(folder / "groups.parquet"),
-        explanations=_optional(folder / "explanations.parquet"),
-        selection=_read_json(selection) if selection.is_file() else None,
+        metrics=read_table(folder / "metrics.parquet", _COLUMNS["metrics"]),
+        portfolio=_optional(folder, "portfolio"),
+        restrictions=_optional(folder, "restrictions"),
+        groups=_optional(folder, "groups"),
+        explanations=_optional(folder, "explanations"),
+        selection=_selection(folder / "selection.json"),
         explained=explained.sections(folder),
         audit=audited.read(folder),
         network=peering.read(folder),
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+# What is read of each file; a provenance may lack any of its parts.
+_NUMBER = int | float
+_PROVENANCE: dict[str, Any] = {
+    "folds": [{
+        "fold": int, "train_start": str, "train_end": str, "valid_start": str, "valid_end": str, "test_start": str,
+        "test_end": str,
+    }],
+    "sample": [str],
+    "tuning": [{"fold": int, "model": str, "chosen": dict}],
+    "counts": {...: _NUMBER},
+    "ledger": dict,
+}  # fmt: skip
+_SELECTION: dict[str, Any] = {
+    "trials": int, "undefined": int, "benchmark": _NUMBER,
+    "models": [{"model": str, "sharpe": _NUMBER | None, "deflated": _NUMBER | None}],
+    "portfolio": dict | None, "overfitting": dict | None,
+}  # fmt: skip
+_PARTS = {
+    "portfolio": {"quantiles": int, "cost": _NUMBER},
+    "overfitting": {"probability": _NUMBER, "trials": int, "dates": int},
+}
+_COLUMNS = {
+    "metrics": (
+        "model", "against", "metric", "estimate", "standard_error", "t", "p_value", "p_holm", "lower", "upper",
+        "bootstrap_lower", "bootstrap_upper", "dates", "undefined",
+    ),
+    "portfolio": ("date", "model", "delay", "gross", "net", "turnover"),
+    "restrictions": (
+        "model", "restriction", "rule", "kept", "side", "annual_return", "sharpe", "sharpe_se", "turnover_per_year",
+        "max_drawdown",
+    ),
+    "groups": ("by", "group", "model", "metric", "estimate", "standard_error"),
+    "explanations": ("date", "firm", "model", "method", "kind", "key", "score"),
+}  # fmt: skip
+
+
+def _config(path: Path) -> dict[str, Any]:
+    found = read_yaml(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} must be JSON: {error}") from None
+        RunConfig(**found)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return found
 
 
-def _optional(path: Path) -> pd.DataFrame | None:
-    return pd.read_parquet(path) if path.is_file() else None
+def _provenance(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    check_like(found, {key: like for key, like in _PROVENANCE.items() if key in found}, path)
+    return found
+
+
+def _selection(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    found = read_json(path)
+    check_like(found, _SELECTION, path)
+    check_like(found, {key: like for key, like in _PARTS.items() if found[key]}, path)
+    return found
+
+
+def _optional(folder: Path, name: str) -> pd.DataFrame | None:
+    path = folder / f"{name}.parquet"
+    return read_table(path, _COLUMNS[name]) if path.is_file() else None
 
 
 def _context(run: Run) -> dict[str, Any]:
@@ -128,6 +187,7 @@ def _context(run: Run) -> dict[str, Any]:
     summary = None if run.portfolio is None else _portfolio_summary(run)
     return {
         "name": run.name,
+        "attends": bool(run.attention),
         "facts": _facts(run),
         "findings": _findings(run, summary),
         "caveats": _caveats(run),
@@ -158,7 +218,7 @@ def _restrictions(found: pd.DataFrame) -> tables.Table:
     """Lay portfolios out under the restrictions that there can be, and name the others below."""
     shown = backtest.performance(found)
     absent = found[found["kept"].isna()].drop_duplicates("restriction").to_dict("records")
-    return shown._replace(note=shown.note + "".join(f" {row['restriction']}: {row['rule']}." for row in absent))
+    return replace(shown, note=shown.note + "".join(f" {row['restriction']}: {row['rule']}." for row in absent))
 
 
 # -- sentences ------------------------------------------------------------
@@ -166,7 +226,7 @@ def _restrictions(found: pd.DataFrame) -> tables.Table:
 
 def _findings(run: Run, summary: pd.DataFrame | None) -> list[str]:
     model, against = run.headline
-    said = [sentences.headline(run.metrics, model, against), sentences.primary(_primary(run), *run.primary)]
+    said = [*_opening(run, summary), sentences.primary(_primary(run), *run.primary)]
     said.append(sentences.counts(run.metrics, run.attention, against))
     if summary is not None:
         delay = int(summary["delay"].max())
@@ -176,6 +236,22 @@ def _findings(run: Run, summary: pd.DataFrame | None) -> list[str]:
     if run.selection is not None:
         said.append(sentences.deflated(run.selection, model))
     return said
+
+
+def _opening(run: Run, summary: pd.DataFrame | None) -> list[str]:
+    return [sentences.headline(run.metrics, *run.headline), *_too_good(run, summary)]
+
+
+def _too_good(run: Run, summary: pd.DataFrame | None) -> tuple[str, ...]:
+    """Warn of what no market is known to give; a Sharpe ratio without an error, of few days, counts for nothing."""
+    levels = run.metrics[run.metrics["against"].isna() & (run.metrics["metric"] == "rank_ic")]
+    rank_ic = dict(zip(levels["model"], levels["estimate"], strict=True))
+    sharpe: dict[str, float] = {}
+    if summary is not None:
+        net = summary[(summary["side"] == "net") & (summary["delay"] == summary["delay"].max())]
+        net = net[net["sharpe_se"].notna()]
+        sharpe = dict(zip(net["model"], net["sharpe"], strict=True))
+    return sentences.implausible(rank_ic, sharpe, run.provenance.get("sample", []))
 
 
 def _head(run: Run) -> str:
@@ -250,10 +326,8 @@ ATTENTION = (
     "Dates are a sample."
 )
 READABLE = 500  # firms in a heat map; beyond that cells are finer than a screen's
-PEERS = (
-    "Weights average over heads, seeds and dates; each row sums to one. Firms (ticker and SIC code) are sorted by "
-    "code; thin lines part the two-digit groups: attention that follows industries is dark in blocks on the diagonal."
-)
+PEERS = "Weights average over heads, seeds and dates; each row sums to one."
+SCHEMES = {"sic": "SIC code", "gics": "GICS code"}
 
 
 def _ranking_figures(run: Run, per_date: pd.DataFrame) -> dict[str, Figure]:
@@ -296,9 +370,22 @@ def _attention_figures(run: Run) -> dict[str, Figure | None]:
     if "lag" in kinds:
         found["lags"] = embed("lags", plots.attention_over_lags(table), "Attention weights by lag and date", ATTENTION)
     if "peer" in kinds and run.panel.shape[1] <= READABLE:
-        figure = plots.peer_heat_map(table, [str(firm) for firm in run.panel.firms], _last_codes(run.panel))
-        found["peers"] = embed("peers", figure, "Attention weights between firms sorted by SIC code", PEERS)
+        codes = _last_codes(run.panel)
+        figure = plots.peer_heat_map(table, [str(firm) for firm in run.panel.firms], codes)
+        found["peers"] = embed("peers", figure, *_peers_caption(codes, run.panel.industry_scheme))
     return found
+
+
+def _peers_caption(codes: Sequence[int], scheme: str) -> tuple[str, str]:
+    """Say by what firms are sorted, and what parts them, as `plots.peer_heat_map` draws them."""
+    code, known = SCHEMES.get(scheme, "industry code"), sorted(code for code in codes if code)
+    by = code if known else "identifier"
+    said = f"{PEERS} Firms are sorted by {by}{'' if known else ': the panel has no industry codes'}"
+    said += ", those without one last" if 0 < len(known) < len(codes) else ""
+    if group_edges(known):
+        parted = "the two-digit groups" if scheme == "sic" else "codes that differ before their last two digits"
+        said += f"; thin lines part {parted}: attention that follows industries is dark in blocks on the diagonal"
+    return f"Attention weights between firms sorted by {by}", f"{said}."
 
 
 def _last_codes(panel: Panel) -> Sequence[int]:

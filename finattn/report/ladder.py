@@ -13,7 +13,7 @@ from finattn.looks import label
 from finattn.report.description import as_rich, terminal
 from finattn.report.page import render
 from finattn.report.sentences import MISSING, number, plus_minus
-from finattn.report.tables import Table
+from finattn.report.tables import Table, settings
 from finattn.storage import atomic_file
 
 _NOTE = (
@@ -62,34 +62,23 @@ def read_answers(folder: Path) -> list[str]:
 
 def rungs(table: pd.DataFrame) -> Table:
     """Lay out `finattn.ladder.ladder_table` as text."""
-    header = (
-        "Rung",
-        "adds",
-        "Rank IC ± SE",
-        "to",
-        "difference ± SE",
-        "p",
-        "Holm",
-        "in the set",
-        "net Sharpe ± SE",
-        "deflated",
-    )
-    return Table("The ladder", header, [_row(row) for row in table.to_dict("records")], _NOTE)
+    cells = [_cells(row) for row in table.to_dict("records")]
+    return Table("The ladder", tuple(cells[0]), [tuple(row.values()) for row in cells], _NOTE)
 
 
-def _row(row: Mapping[Any, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[Any, Any]) -> dict[str, str]:
     below = row["below"]
-    return (
-        label(row["rung"]),
-        plus_minus(row["rank_ic"], row["standard_error"], 3),
-        label(below) if isinstance(below, str) else MISSING,
-        plus_minus(row["difference"], row["difference_error"], 3),
-        number(row["p_value"], 3),
-        number(row["p_holm"], 3),
-        "yes" if row["in_confidence_set"] else "no",
-        plus_minus(row["net_sharpe"], row["net_sharpe_error"], 2),
-        number(row["deflated_sharpe"], 2),
-    )
+    return {
+        "Rung": label(row["rung"]),
+        "Rank IC ± SE": plus_minus(row["rank_ic"], row["standard_error"], 3),
+        "to": label(below) if isinstance(below, str) else MISSING,
+        "difference ± SE": plus_minus(row["difference"], row["difference_error"], 3),
+        "p": number(row["p_value"], 3),
+        "Holm": number(row["p_holm"], 3),
+        "in the set": "yes" if row["in_confidence_set"] else "no",
+        "net Sharpe ± SE": plus_minus(row["net_sharpe"], row["net_sharpe_error"], 2),
+        "deflated": number(row["deflated_sharpe"], 2),
+    }
 
 
 def additions(table: pd.DataFrame) -> Table:
@@ -101,7 +90,12 @@ def additions(table: pd.DataFrame) -> Table:
 def tuning(trials: pd.DataFrame) -> Table:
     """Lay out what each rung was tuned over."""
     rows: list[tuple[str, ...]] = [
-        (label(row["rung"]), str(row["settings"]), number(row["valid_rank_ic"], 3), "yes" if row["chosen"] else "")
+        (
+            label(row["rung"]),
+            settings(json.loads(row["settings"])),
+            number(row["valid_rank_ic"], 3),
+            "yes" if row["chosen"] else "",
+        )
         for row in trials.to_dict("records")
         if row["settings"] != "{}"
     ]

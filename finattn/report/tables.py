@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -10,14 +11,31 @@ from finattn.looks import label
 from finattn.report.sentences import MISSING, number, plus_minus
 
 
-class Table(NamedTuple):
-    """A table as it is shown: the first cell of each row is its heading."""
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown: the first cell of each row is its heading; a row of another length is refused.
+
+    Examples
+    --------
+    >>> Table("Rungs", ("Rung", "Rank IC"), [("Ridge", "0.107"), ("Zero", "0.000", "no")])
+    Traceback (most recent call last):
+    ValueError: a row of the table 'Rungs' must have 2 cells, found 3: ('Zero', '0.000', 'no')
+    """
 
     caption: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
     note: str = ""
     words: bool = False  # cells are words, aligned left, rather than numbers
+
+    def __post_init__(self) -> None:
+        """Refuse rows that do not stand under the header."""
+        width = len(self.header)
+        for row in self.rows:
+            if len(row) != width:
+                raise ValueError(
+                    f"a row of the table {self.caption!r} must have {width} cells, found {len(row)}: {row}"
+                )
 
 
 # metric: heading, factor into the unit shown, digits
@@ -150,8 +168,8 @@ def settings(chosen: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> settings({"strength": 0.1, "peer_window": 5}), settings({})
-    ('strength 0.1, peer window 5', 'nothing to choose')
+    >>> settings({"strength": 0.1, "slope": -0.0125}), settings({})
+    ('strength 0.1, slope −0.0125', 'nothing to choose')
     """
     parts = [f"{key.replace('_', ' ')} {_plain(value)}" for key, value in chosen.items()]
     return ", ".join(parts) or "nothing to choose"
@@ -218,7 +236,7 @@ def _words(key: str) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{'−' if value < 0 else ''}{abs(value):.4g}"
     if isinstance(value, Mapping):
         return settings(value)
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -79,7 +79,8 @@ class DataConfig:
         layout, the panel's name of each file.
     start, end : first and last day to use, such as "1995-01-01"; None for all there are.
     periods_per_year : rows a year of a file, 252 for daily data.
-    industry_scheme, industry_as_of : what a file's industry codes are, and whether they are as known on each date.
+    industry_scheme, industry_as_of : what a file's industry codes are, and whether they are as known on each date; SIC
+        codes below 100 are major groups.
     industry_widths : of the scheme "custom", the digits of each level from the finest to the coarsest.
 
     simulated, yahoo, wrds : settings of these sources.

@@ -40,17 +40,17 @@ class Adversary:
     --------
     >>> from finattn.explain import Adversary
     >>> Adversary(strengths=(0.1, 1.0), steps=300)
-    Adversary(strengths=(0.1, 1.0), dates=32, batch=2, steps=300, learning_rate=0.01, noise=0.05, seed=0)
+    Adversary(strengths=(0.1, 1.0), dates=64, batch=2, steps=300, learning_rate=0.005, noise=0.05, seed=0)
     >>> Adversary(strengths=(0.1, 0.1))
     Traceback (most recent call last):
     finattn.errors.InputError: strengths must be different ones above 0, found (0.1, 0.1)
     """
 
     strengths: tuple[float, ...] = (0.01, 0.1, 1.0)
-    dates: int = 32
+    dates: int = 64
     batch: int = 2
-    steps: int = 100
-    learning_rate: float = 1e-2
+    steps: int = 200
+    learning_rate: float = 5e-3
     noise: float = 0.05
     seed: int = 0
 

@@ -14,6 +14,7 @@ import pandas as pd
 from finattn import evaluation, looks, plots
 from finattn.config import BASELINES, OTHERS, RunConfig
 from finattn.config_file import read_yaml
+from finattn.data.sic import four_digits
 from finattn.errors import InputError
 from finattn.forecasts import Forecasts
 from finattn.panel import Panel
@@ -389,7 +390,8 @@ def _peers_caption(codes: Sequence[int], scheme: str) -> tuple[str, str]:
 
 
 def _last_codes(panel: Panel) -> Sequence[int]:
-    """Return each firm's last known industry code, 0 where none ever was."""
+    """Return each firm's last known industry code, 0 where none ever was; SIC codes with four digits."""
     known = np.asarray(panel.industry) != 0
     last = len(panel) - 1 - np.argmax(known[::-1], axis=0)
-    return [int(code) for code in panel.industry[last, np.arange(panel.shape[1])]]
+    codes = np.asarray(panel.industry[last, np.arange(panel.shape[1])])
+    return [int(code) for code in (four_digits(codes) if panel.industry_scheme == "sic" else codes)]

@@ -364,7 +364,7 @@ def test_firms_of_one_group_are_parted_by_no_line_and_unknown_codes_come_last() 
 
 @pytest.mark.parametrize("scheme, last", [("sic", [3500, 3571, 0]), ("custom", [35, 3571, 0])])
 def test_codes_of_major_groups_stand_among_the_others_where_they_are_sics(scheme: str, last: list[int]) -> None:
-    widths = (2,) if scheme == "custom" else None
+    widths = (2,) if scheme == "custom" else ()
     panel = Panel(["2020-01-02", "2020-01-03"], list("ABC"), np.zeros((2, 3)), industry=[[35, 3571, 0], [0, 3571, 0]],
                   industry_scheme=scheme, industry_widths=widths)  # fmt: skip
     assert build._last_codes(panel) == last

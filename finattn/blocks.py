@@ -309,7 +309,8 @@ def without_factors(blocks: Blocks) -> np.ndarray:
 
     Returns
     -------
-    (p, n) fractions, NaN where `blocks.realised` is.
+    (p, n) fractions, NaN where `blocks.realised` is, where a factor of the target's rows is not known, and for firms
+    with no more targets than factors.
 
     Raises
     ------
@@ -326,14 +327,18 @@ def without_factors(blocks: Blocks) -> np.ndarray:
     >>> np.abs(without_factors(blocks) - own[1:151]).max() < 0.01
     np.True_
     """
-    factors = forward_returns(factor_panel(blocks.panel), blocks.positions, blocks.target)
-    realised = blocks.realised
+    panel, target, realised = blocks.panel, blocks.target, blocks.realised
+    if panel.factors is None:
+        raise InputError("training.without_factors needs a panel with factors, found one without them")
+    window = blocks.positions[:, None] + target.delay + 1 + np.arange(target.horizon)
+    factors = (1 + panel.factors[np.minimum(window, len(panel) - 1)]).prod(axis=1) - 1
     known = np.isfinite(realised) & np.isfinite(factors).all(axis=1, keepdims=True)
+    known &= known.sum(axis=0) > factors.shape[1]  # a firm with no more targets than factors has no loadings
     factors = np.nan_to_num(factors)
     square = np.einsum("pk,pn,pl->nkl", factors, known, factors)
     products = np.einsum("pk,pn->nk", factors, np.where(known, realised, 0.0))
     loadings = (np.linalg.pinv(square) @ products[..., None])[..., 0]
-    return realised - factors @ loadings.T
+    return np.where(known, realised - factors @ loadings.T, np.nan)
 
 
 def last_listed(panel: Panel, until: int | None = None) -> np.ndarray:

@@ -123,9 +123,10 @@ def _seeded(config: RunConfig, on_epoch: Callable[[int, int, float], None] | Non
 def _look_up(config: RunConfig, on_epoch: Callable[[int, int, float], None] | None) -> Callable[[int], Forecaster]:
     def make(seed: int) -> Forecaster:
         from finattn.look_up import LookUpConfig
-        from finattn.training import LookUpForecaster
+        from finattn.training import LookUpForecaster, look_up_training
 
-        return LookUpForecaster(LookUpConfig(windows=config.baselines.look_up_windows), seed=seed, progress=on_epoch)
+        look_up = LookUpConfig(windows=config.baselines.look_up_windows)
+        return LookUpForecaster(look_up, look_up_training(config.training), seed, on_epoch)
 
     return make
 

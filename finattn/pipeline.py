@@ -188,6 +188,8 @@ def _check(config: RunConfig, panel: Panel) -> None:
     begun = (folder / "run.json").exists() or not folder.exists()
     if not begun and not all(is_partial(item) for item in folder.iterdir()):
         raise InputError(f"{folder} must be absent, empty or a run's folder, found other files; choose another --name")
+    if config.training.without_factors and panel.factors is None:
+        raise InputError("training.without_factors needs a panel with factors, found one without them")
     peers = [
         name for name in config.forecasters if name.startswith("sic_") or "industry" in config.attention.get(name, ())
     ]

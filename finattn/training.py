@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -34,7 +35,20 @@ Progress = Callable[[int, int, float], None]
 LOOK_UP_TRAINING = TrainingConfig(
     block=10, epochs=15, minimum_epochs=4, patience=5, learning_rate=1e-2, weight_decay=1e-2
 )
+_SHARED = ("schedule", "starts", "cut", "without_factors")  # of a run's settings, with its look-up
 _LEAST_WEIGHT = 1e-3  # of a base in its correction: it orders firms as the base does, whatever the base is worth
+
+
+def look_up_training(training: TrainingConfig) -> TrainingConfig:
+    """Return how a run's look-up is trained: by its own rates and epochs, and the run's schedule, starts and targets.
+
+    Examples
+    --------
+    >>> found = look_up_training(TrainingConfig(epochs=5, starts=4))
+    >>> found.starts, found.epochs
+    (4, 15)
+    """
+    return replace(LOOK_UP_TRAINING, **{name: getattr(training, name) for name in _SHARED})
 
 
 class PanelModule(lightning.LightningModule):
@@ -198,6 +212,8 @@ class TrainedForecaster:
 
     def fit(self, train: Blocks, valid: Blocks) -> Self:
         """Train on one panel's dates and stop by another's; blocks without an observed target are left out."""
+        if self.history is not None and self.training.starts > 1:
+            raise InputError(f"a history keeps one fit, and needs training.starts 1, found {self.training.starts}")
         skill = -np.inf if self.base is None else self._fit_base(train, valid)
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.manual_seed(self.seed)
@@ -261,7 +277,7 @@ class TrainedForecaster:
     ) -> Iterator[Batch]:
         """Yield blocks of so many rows, by default `TrainingConfig.block`, each with what is added to its scores.
 
-        Targets [p n], where given, stand in for the blocks' own.
+        Targets [p n], where given, stand in for the blocks' own, NaN for none.
         """
         added, start = self._added(blocks), 0
         for block in blocks.cut(model.warmup, length or self.training.block):
@@ -270,7 +286,10 @@ class TrainedForecaster:
             part[rows] = added[here]
             start = here.stop
             if targets is not None:
-                block = block._replace(target=block.target.index_copy(0, rows, targets[here].nan_to_num()))
+                known = block.target_observed.index_copy(0, rows, ~targets[here].isnan())
+                block = block._replace(
+                    target=block.target.index_copy(0, rows, targets[here].nan_to_num()), target_observed=known
+                )
             yield block, part
 
     def _trainer(self) -> lightning.Trainer:

@@ -337,3 +337,18 @@ def test_an_audit_of_dates_without_a_ranking_is_refused():
 def test_the_command_line_has_the_settings_of_checks():
     given = _parser().parse_args(["run"])
     assert Checks(tuple(given.methods), given.dates, given.firms, draws=given.draws, seed=given.seed) == Checks()
+
+
+def test_a_map_whose_heavy_keys_matter_less_than_random_ones_is_not_believed(skilled):
+    table = skilled.table.copy()
+    wrong = (table["check"] == "deletion") & (table["method"] == "input_x_gradient") & (table["kind"] == "peer")
+    table.loc[wrong, ["value", "lower", "upper"]] = [-0.05, -0.08, -0.01]
+    verdict = judge(table, skilled.details)
+    assert verdict.doubted["input_x_gradient (peer)"] == "taking away what it calls heavy costs less than random order"
+
+
+def test_an_audit_names_its_model_and_forecasts(skilled):
+    assert audited.which(skilled) == "Audited: Learned look-up, 2 fits."
+    made = {**skilled.made, "fold": 3, "decisions": 26, "first": "2020-01-03", "last": "2020-06-26"}
+    said = audited.which(Audit(skilled.table, skilled.verdict, skilled.details, made))
+    assert said == "Audited: Learned look-up, 2 fits of fold 3, on 26 dates from 2020-01-03 to 2020-06-26."

@@ -359,20 +359,38 @@ def test_neighbours_of_another_shape_are_refused(panel):
         Blocks(panel, np.arange(5), Scaling.fit(panel, np.arange(80)), TargetConfig(), neighbours=np.ones((3, 3)) > 0)
 
 
+def factors_of(panel: Panel) -> int:
+    return panel.factors.shape[1]
+
+
 @pytest.mark.parametrize(("horizon", "delay"), [(1, 0), (3, 1)])
 def test_returns_without_factors_are_the_residuals_of_a_regression_of_each_firm(horizon, delay):
     panel, rows = simulate(48, 130, seed=2).panel, np.arange(100)
     blocks = Blocks(panel, rows, Scaling.fit(panel, rows), TargetConfig(horizon, delay))
     found, known = without_factors(blocks), ~np.isnan(blocks.realised)
-    growth = np.ones((100, panel.factors.shape[1]))
+    growth = np.ones((100, factors_of(panel)))
     for step in range(delay + 1, delay + horizon + 1):
         growth *= 1 + panel.factors[rows + step]
-    for firm in np.flatnonzero(known.sum(axis=0) > 10):
+    known &= known.sum(axis=0) > factors_of(panel)
+    for firm in np.flatnonzero(known.any(axis=0)):
         here = known[:, firm]
         factors, returns = (growth - 1)[here], blocks.realised[here, firm]
         expected = returns - factors @ np.linalg.lstsq(factors, returns)[0]
         np.testing.assert_allclose(found[here, firm], expected, atol=1e-9)
     np.testing.assert_array_equal(np.isnan(found), ~known)
+
+
+@pytest.mark.parametrize(("horizon", "delay", "lost"), [(1, 0, [49]), (3, 1, [46, 47, 48])])
+def test_targets_with_a_factor_that_is_not_known_are_none_and_no_others(horizon, delay, lost):
+    panel, rows = simulate(48, 130, seed=2).panel, np.arange(100)
+    factors = panel.factors.copy()
+    factors[50, 0] = np.nan
+    whole, part = (
+        without_factors(Blocks(one, rows, Scaling.fit(one, rows), TargetConfig(horizon, delay)))
+        for one in (panel, panel.replace(factors=factors))
+    )
+    gone = ~np.isnan(whole) & np.isnan(part)
+    assert np.flatnonzero(gone.any(axis=1)).tolist() == lost and np.isnan(part[lost]).all()
 
 
 def test_factors_after_the_last_target_change_no_loading():
@@ -387,5 +405,5 @@ def test_factors_after_the_last_target_change_no_loading():
 def test_a_panel_without_factors_has_no_returns_without_them():
     panel = simulate(48, 60).panel.replace(factors=None, factor_names=())
     blocks = Blocks(panel, np.arange(30), Scaling.fit(panel, np.arange(30)), TargetConfig())
-    with pytest.raises(InputError, match="needs factors, found a panel without them"):
+    with pytest.raises(InputError, match="without_factors needs a panel with factors, found one without"):
         without_factors(blocks)

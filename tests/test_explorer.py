@@ -209,11 +209,11 @@ def test_the_page_says_how_the_network_was_made(network, tmp_path):
     made = MADE | {"model": "both", "models": 2, "dates_averaged": [13, 1], "industry_as_of": False}
     page = page_of(PeerNetwork(network.edges, network.nodes, made), tmp_path, title="A run")
     for said in (
-        "Method attention, model both", "2 fits and 1 to 13 dates", "industry codes are those of today",
+        "Method attention, model both", "2 fits and 1 to 13 dates", "industry codes may be those of today",
         "<h1>A run: who asks whom</h1>",
     ):  # fmt: skip
         assert said in page
-    assert "industry codes are those of today" not in page_of(network, tmp_path)
+    assert "industry codes may be those of today" not in page_of(network, tmp_path)
 
 
 def test_one_fit_is_one_fit_and_an_even_weight_is_named(network):

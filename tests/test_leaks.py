@@ -280,6 +280,18 @@ def test_a_firm_that_has_left_may_come_back_where_firms_are_exchanged(raw, kind)
     assert changed.listed[row + 1 :, 2:4].any() == (kind == "firms exchanged")
 
 
+@pytest.mark.parametrize("away", [slice(145, 170), slice(150, 250)])
+def test_an_interruption_at_the_end_of_training_is_no_false_alarm(raw, away):
+    listed = raw.listed.copy()
+    listed[away, 6] = False
+    panel = raw.replace(listed=listed)
+    for pipeline in (honest, CLEAN["refitted every 20 rows"][0]):
+        found = look_ahead(pipeline, panel, 2)
+        assert found.clean, str(found)
+    splits = WalkForward(str(panel.dates[FIRST]), valid=20, horizon=HORIZON)
+    assert look_ahead(Ridge(lookback=5), panel, 1, splits=splits).clean
+
+
 def test_a_firm_that_was_to_come_back_may_stay_away(raw):
     listed = raw.listed.copy()
     listed[195:210, 5:24] = False

@@ -380,7 +380,7 @@ def test_a_run_of_one_axis_shows_that_axis_only(copy: Path) -> None:
 def test_a_bare_provenance_still_makes_a_report(copy: Path) -> None:
     (copy / "provenance.json").write_text("{}")
     text = Outline(report.write(copy).read_text(encoding="utf-8")).text
-    assert "Industry codes are those of today" in text
+    assert "Industry codes may be those of today" in text
     assert "lists no folds" in text and "lists no choices" in text
 
 

@@ -100,6 +100,9 @@ def test_targets_without_factors_are_learnt_and_validation_keeps_returns_as_they
     fitted = fit(blocks, small_model, axes=("firm",), epochs=1, block=len(TRAIN), without_factors=True)
     expected = np.nan_to_num(without_factors(blocks[0])).astype(np.float32)
     np.testing.assert_array_equal(seen[0].target[seen[0].scored], expected)
+    known = ~np.isnan(without_factors(blocks[0]))
+    np.testing.assert_array_equal(seen[0].target_observed[seen[0].scored], known)
+    assert (known.sum(axis=0) == 0).any() or (known != ~np.isnan(blocks[0].realised)).sum() == 0
     skill = np.nanmean(rank_information_coefficient(fitted.predict(blocks[1]), blocks[1].realised))
     assert fitted.chosen["history"] == [pytest.approx(skill, abs=1e-6)]
 
@@ -129,6 +132,13 @@ def test_of_several_starts_the_best_by_validation_is_kept_and_the_first_is_that_
     assert max(starts) == pytest.approx(expected, abs=1e-6)
     scripted(monkeypatch, [0.9, 0.1, 0.2])
     assert states_equal(fit(cuts, small_model, epochs=1, starts=3).model.state_dict(), alone.model.state_dict())
+
+
+def test_a_history_of_several_starts_is_refused(cuts, small_model, tmp_path):
+    history = AttentionHistory(next(cuts[1].cut(0, 2)), tmp_path / "history.parquet")
+    forecaster = AttentionForecaster(("firm",), small_model, TrainingConfig(starts=2), history=history)
+    with pytest.raises(InputError, match="a history keeps one fit, and needs training.starts 1, found 2"):
+        forecaster.fit(*cuts[:2])
 
 
 def test_progress_counts_epochs_over_all_starts(cuts, small_model, monkeypatch):

@@ -86,7 +86,7 @@ def _digits(two: int, known: int, largest: int) -> Iterator[str]:
     )
     if two == known:
         yield f"all industry codes are below 100. They are {read}"
-    elif two:
+    elif two and largest >= 1000:
         yield f"industry codes below 100, which no SIC code of four digits is: {two:,} of {known:,}. They are {read}"
     elif largest < 1000:
         yield (

@@ -8,9 +8,10 @@ Of a method and a kind of key it is said that its map
 - *says by how much*, where it foretells losses of the score better than its own values shuffled;
 
 unless it is *insensitive* (much the same for a model that forgot what it learnt), *unstable* (no more alike over
-seeds than chance gives) or, for attention, *not needed* (a refit whose attention is frozen even was not shown to be
-worse). "Beyond" and "better" mean that the 95% interval excludes chance. Each interval is for itself: of many methods
-and kinds at once, one in forty is beyond chance by chance.
+seeds than chance gives), *worse than chance* (taking away its heaviest keys costs less than random order) or, for
+attention, *not needed* (a refit whose attention is frozen even was not shown to be worse). "Beyond" and "better" mean
+that the 95% interval excludes chance. Each interval is for itself: of many methods and kinds at once, one in forty is
+beyond chance by chance.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -110,6 +111,8 @@ def _methods(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> tuple[
             doubted[name] = "its maps are no more alike over seeds than by chance"
         elif method in LOOKED and idle:
             doubted[name] = "that attention is needed was not shown"
+        elif _worse(part[part["check"] == "deletion"]):
+            doubted[name] = "taking away what it calls heavy costs less than random order"
         elif shown:
             believed[name] = " and ".join(shown)
         else:
@@ -122,6 +125,11 @@ def _beyond(rows: pd.DataFrame, check: str) -> bool:
     if check == "infidelity":
         return bool((_end(rows, "upper") < rows["chance"]).any())
     return bool((rows["lower"] > rows["chance"]).any())
+
+
+def _worse(rows: pd.DataFrame) -> bool:
+    """Return whether the interval lies on the wrong side of chance."""
+    return bool((rows["upper"] < rows["chance"]).any())
 
 
 def _unstable(table: pd.DataFrame, method: str, kind: str) -> bool:

@@ -168,9 +168,9 @@ def _look_up(config: RunConfig) -> LadderRung:
 
     def make(settings: Settings, seed: int, base: Base) -> Forecaster:
         from finattn.look_up import LookUpConfig
-        from finattn.training import LOOK_UP_TRAINING, LookUpForecaster  # Lightning takes two seconds to import
+        from finattn.training import LookUpForecaster, look_up_training  # Lightning takes two seconds to import
 
-        training = replace(LOOK_UP_TRAINING, learning_rate=settings["learning_rate"])
+        training = replace(look_up_training(config.training), learning_rate=settings["learning_rate"])
         look_up = LookUpConfig(windows=windows, heads=settings["heads"], slope=settings["slope"])
         return LookUpForecaster(look_up, training, seed)
 

@@ -73,7 +73,9 @@ def look_ahead(
 
     It tests what the pipeline makes of the panel. Whether the panel's own features were known at their dates no run
     can tell: ask `screen`. A choice among few candidates (a penalty, an epoch) that is made on later dates shows only
-    where another future makes another choice: more `dates` make that more likely.
+    where another future makes another choice: more `dates` make that more likely. A pipeline whose training labels are
+    those of `forward_returns` over the whole panel is caught by its listings: they know who comes back. `Blocks` and
+    `forward_returns(…, until)` make labels that do not.
 
     Parameters
     ----------

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from finattn.blocks import delistings
 from finattn.checks import LEVELS
 from finattn.data.columns import check_columns, read_stamps
 from finattn.panel import Panel
@@ -217,7 +216,9 @@ def _other_reports(
 
 
 def unlisted(panel: Panel) -> Cells:
-    """Say which firm-days nothing may be made of: those off the list, but a delisting return's.
+    """Say which firm-days nothing may be made of: those off the list, but the first after a time on it.
+
+    Its return is the delisting's, which holders earn; whether the firm comes back is not known then.
 
     Examples
     --------
@@ -227,5 +228,5 @@ def unlisted(panel: Panel) -> Cells:
     [False, False, True]
     """
     off = ~panel.listed
-    off[delistings(panel)] = False
+    off[1:] &= ~panel.listed[:-1]
     return off

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from finattn import plots
 from finattn.explain import Audit
+from finattn.looks import label
 from finattn.plots.explanations import METHODS
 from finattn.report.description import print_table, terminal
 from finattn.report.page import Figure, embed
@@ -50,7 +51,17 @@ def section(found: Audit) -> Section:
         figure = plots.deletion_curves(curves)
         drawn = embed("audit", figure, "What rank IC remains as important keys are taken away", _CAPTION)
     verdict = found.verdict
-    return Section(verdict.headline, verdict.sentences, verdict.trusted, drawn, tables(found))
+    return Section(verdict.headline, (which(found), *verdict.sentences), verdict.trusted, drawn, tables(found))
+
+
+def which(found: Audit) -> str:
+    """Say which model was audited, and on which forecasts."""
+    made = found.made
+    fits = f"{made['fits']} fit" + "s" * (made["fits"] != 1)
+    said = f"Audited: {label(made['model'])}, {fits}"
+    if "fold" not in made:
+        return f"{said}."
+    return f"{said} of fold {made['fold']}, on {made['decisions']} dates from {made['first']} to {made['last']}."
 
 
 def read(run: Path) -> Section | None:
@@ -137,7 +148,7 @@ _MOVED = ("distance", "rank_correlation", "rank_ic_change")
 def show(found: Audit, console: Console | None = None) -> None:
     """Print an audit; intervals are in the report and in the JSON."""
     console = console or terminal()
-    console.print(Text(str(found.verdict)), soft_wrap=True)
+    console.print(Text(f"{which(found)}\n{found.verdict}"), soft_wrap=True)
     for table in tables(found, intervals=False):
         print_table(console, table)
     console.print(Text(CAVEAT), soft_wrap=True)

@@ -271,7 +271,7 @@ def _caveats(run: Run) -> list[str]:
     said = [str(sentence) for sentence in run.provenance.get("sample", [])]
     coded = bool((run.panel.industry != 0).any())
     if coded and not run.panel.industry_as_of and not any("code" in sentence.lower() for sentence in said):
-        said.append("Industry codes are those of today, not those known on each date.")
+        said.append("Industry codes may be those of today, not those known on each date.")
     dates, overlap = run.forecasts.table["date"].nunique(), run.forecasts.overlap
     if overlap and dates < 20 * (overlap + 1):
         said.append(

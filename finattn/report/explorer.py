@@ -111,7 +111,7 @@ def facts(network: PeerNetwork) -> list[str]:
     if len(shown.edges) < len(network.edges):
         said.append(f"{len(shown.edges):,} of {len(network.edges):,} links are in this page")
     if made.get("industry_as_of") is False:
-        said.append("industry codes are those of today, not as known on each date")
+        said.append("industry codes may be those of today, not as known on each date")
     return said
 
 

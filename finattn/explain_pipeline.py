@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from finattn.blocks import Blocks, Scaling
-from finattn.config import RunConfig
+from finattn.config import RunConfig, standing
 from finattn.config.require import nearest, require
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
@@ -108,7 +108,8 @@ class Opened:
         if not learnt:
             raise InputError(f"a run must have a trained model, found none in {self.folder}")
         fitting = [name for name in learnt if set(axes) & set(self.axes(name))] or learnt
-        return self.config.headline[0] if self.config.headline[0] in fitting else fitting[0]
+        model, _ = standing(self.config.headline, self.config.forecasters)
+        return model if model in fitting else fitting[0]
 
     def axes(self, model: str) -> tuple[str, ...]:
         """Return the axes along which a model attends, none for one that does not."""

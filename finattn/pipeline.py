@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from finattn import data, features
 from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
-from finattn.config import RunConfig
+from finattn.config import RunConfig, standing
 from finattn.config_file import to_yaml
 from finattn.data.cautions import count
 from finattn.data.describe import describe
@@ -93,7 +93,8 @@ def _stages(config: RunConfig, panel: Panel, folder: Path, watch: Watch) -> Path
     forecasts = walk_forward(panel, models, splits, config.target, folder / "folds", watch.on_step, ledger=ledger)
     forecasts.save(folder / "forecasts.parquet")
     watch.on_stage("evaluating")
-    against = [name for name in dict.fromkeys((config.headline[1], config.primary[1])) if name in forecasts.models]
+    compared = standing(config.headline, forecasts.models)[1], config.primary[1]
+    against = [name for name in dict.fromkeys(compared) if name in forecasts.models]
     write_table(evaluate(forecasts, against), folder / "metrics.parquet")
     write_table(_portfolios(config, forecasts, panel), folder / "portfolio.parquet")
     write_table(_restricted(config, forecasts, panel), folder / "restrictions.parquet")

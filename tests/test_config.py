@@ -21,6 +21,7 @@ from finattn.config import (
     SplitsConfig,
     TargetConfig,
     TrainingConfig,
+    standing,
 )
 from finattn.config_file import describe_unknown_key, read_yaml, to_yaml, unknown_keys
 from finattn.errors import InputError
@@ -346,3 +347,17 @@ def test_yaml_may_merge_mappings(tmp_path):
 def test_a_simulation_larger_than_any_memory_is_refused():
     with pytest.raises(InputError, match="data.simulated.firms must be such that firms x days is at most 1000000000"):
         DataConfig("simulated", simulated={"firms": 10**7, "days": 10**7})
+
+
+@pytest.mark.parametrize(
+    "run, pair",
+    [
+        (["ridge", "firm", "both"], ("both", "ridge")),
+        (["zero", "sic_kernel", "look_up", "firm"], ("firm", "sic_kernel")),
+        (["boosting", "lstm", "look_up"], ("look_up", "boosting")),
+        (["ridge", "zero"], ("both", "ridge")),
+        (["lstm"], ("lstm", "ridge")),
+    ],
+)
+def test_what_was_not_run_is_stood_for_by_what_was(run, pair):
+    assert standing(("both", "ridge"), run) == pair

@@ -109,16 +109,16 @@ def plain(tmp_path_factory):
     return out / "plain"
 
 
-def test_without_the_headlines_model_the_first_trained_one_is_explained_and_attention_where_it_attends(plain, capsys):
+def test_without_the_headlines_model_what_stands_for_it_is_explained_and_attention_where_a_model_attends(plain, capsys):
     run = open_run(plain)
     assert run.config.headline[0] == "both"
-    assert (run.default_model(), run.default_model(("firm", "industry"))) == ("lstm", "look_up")
-    other = replace(run, config=replace(run.config, headline=("look_up", "ridge")))
-    assert other.default_model() == "look_up" and other.axes("look_up") == ("firm",) and other.axes("lstm") == ()
+    assert (run.default_model(), run.default_model(("firm", "industry"))) == ("look_up", "look_up")
+    other = replace(run, config=replace(run.config, headline=("lstm", "ridge")))
+    assert other.default_model() == "lstm" and other.default_model(("firm",)) == "look_up"
+    assert other.axes("look_up") == ("firm",) and other.axes("lstm") == ()
+    assert asked(plain, "--model", "lstm", "--json") == 0
+    assert list(json.loads(capsys.readouterr().out)["made"]) == ["forecast", "integrated_gradients"]
     assert asked(plain, "--json") == 0
-    made = json.loads(capsys.readouterr().out)["made"]
-    assert made["forecast"]["model"] == "lstm" and list(made) == ["forecast", "integrated_gradients"]
-    assert asked(plain, "--model", "look_up", "--json") == 0
     assert list(json.loads(capsys.readouterr().out)["made"]) == ["forecast", "attention", "integrated_gradients"]
 
 

@@ -391,8 +391,8 @@ def test_a_run_without_the_baseline_says_so(copy: Path) -> None:
     short.save(copy / "forecasts.parquet")
     evaluation.evaluate(short, against=()).to_parquet(copy / "metrics.parquet")
     text = Outline(report.write(copy).read_text(encoding="utf-8")).text
-    assert "cannot be set against that of ridge: attention along time and firms was not run." in text
-    assert "holds no differences to Ridge" in text
+    assert "Rank IC of attention along time cannot be set against that of the zero forecast: the zero" in text
+    assert "holds no differences to Zero" in text
 
 
 def test_a_run_without_attention_says_so_and_does_not_speak_of_it_in_its_title(copy: Path) -> None:

@@ -7,7 +7,7 @@ from finattn.config.data import DataConfig, ReportsConfig, Source
 from finattn.config.evaluation import BASELINES, OTHERS, BaselinesConfig, PortfolioConfig, SplitsConfig, TargetConfig
 from finattn.config.ladder import LadderConfig
 from finattn.config.model import AXES, Axis, ModelConfig, Normaliser, TrainingConfig
-from finattn.config.run import RunConfig
+from finattn.config.run import RunConfig, standing
 from finattn.config.sec import SecConfig
 from finattn.config.simulated import SimulatedConfig
 from finattn.config.wrds import WrdsConfig
@@ -34,4 +34,5 @@ __all__ = [
     "TrainingConfig",
     "WrdsConfig",
     "YahooConfig",
+    "standing",
 ]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,27 @@ from finattn.config.evaluation import BASELINES, OTHERS, BaselinesConfig, Portfo
 from finattn.config.ladder import LadderConfig
 from finattn.config.model import Axis, ModelConfig, TrainingConfig
 from finattn.config.require import nest, require, require_types
+
+
+def standing(pair: tuple[str, str], run: Sequence[str]) -> tuple[str, str]:
+    """Return a model and what it is set against, each replaced, where it was not run, by one that was, by kind alone.
+
+    The first attention model, else the look-up or the LSTM, stands for the one; ridge, else the last baseline for the
+    other. Where there is none the name stays.
+
+    Examples
+    --------
+    >>> standing(("both", "ridge"), ["zero", "sic_kernel", "look_up", "firm"])
+    ('firm', 'sic_kernel')
+    """
+    model, against = pair
+    if model not in run:
+        attend = [name for name in run if name not in (*BASELINES, *OTHERS)]
+        model = next(iter([*attend, *(name for name in OTHERS[-2:] if name in run)]), model)
+    if against not in run:
+        plain = [name for name in ("ridge", *BASELINES[::-1], *OTHERS) if name in run and name != model]
+        against = next(iter(plain), against)
+    return model, against
 
 
 @dataclass(frozen=True)
@@ -24,7 +46,8 @@ class RunConfig:
     features : characteristics to build, see `finattn.features.CHARACTERISTICS`, or columns of the panel to rank.
     forecasters : which to run, baselines by name and attention models by their key in `attention`.
     attention : axes of each attention model's blocks, bottom first.
-    headline : the attention model and the baseline that the report's first sentence compares.
+    headline : the attention model and the baseline that the report's first sentence compares; see `standing` where one
+        of them is not run.
     primary : the one comparison that can be called a claim: the first one's per-date rank IC minus the second's,
         one-sided. Both pairs are declared before the run.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from finattn import evaluation, looks, plots
-from finattn.config import BASELINES, OTHERS, RunConfig
+from finattn.config import BASELINES, OTHERS, RunConfig, standing
 from finattn.config_file import read_yaml
 from finattn.data.sic import four_digits
 from finattn.errors import InputError
@@ -46,9 +46,9 @@ class Run:
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The pair that was declared for the first sentence."""
+        """The pair that was declared for the first sentence, or what stands for it."""
         model, against = self.config.get("headline", RunConfig().headline)
-        return str(model), str(against)
+        return standing((str(model), str(against)), self.forecasts.models)
 
     @property
     def primary(self) -> tuple[str, str]:

@@ -326,7 +326,7 @@ def test_nothing_is_believed_of_fits_that_do_not_forecast_alike(skilled):
     table = skilled.details["apart"].assign(rank_correlation=0.2, rank_correlation_lower=-0.1)
     verdict = judge(skilled.table, {**skilled.details, "apart": table})
     assert "differ by their seed alone do not forecast alike" in verdict.headline and not verdict.believed
-    assert any("order firms alike by a rank correlation of 0.20 (95%: -0.100 to" in said for said in verdict.sentences)
+    assert any("order firms alike by a rank correlation of 0.20 (95%: −0.100 to" in said for said in verdict.sentences)
 
 
 def test_an_audit_of_dates_without_a_ranking_is_refused():

@@ -14,6 +14,7 @@ that the 95% interval excludes chance. Each interval is for itself: of many meth
 beyond chance by chance.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -169,7 +170,7 @@ def _found(believed: Mapping[str, str], doubted: Mapping[str, str]) -> list[str]
 def _words(details: Mapping[str, pd.DataFrame]) -> list[str]:
     """Say what the checks of attention found, those that were made."""
     said = [says(row, details) for check, says in _SAYS.items() if check in details for row in _rows(details[check])]
-    return [sentence for sentence in said if sentence]
+    return [re.sub(r"(?<!\w)-(?=\d)", "−", sentence) for sentence in said if sentence]
 
 
 def _rows(found: pd.DataFrame) -> list[pd.DataFrame]:

@@ -102,9 +102,9 @@ def labels_of(panel: Panel, last: int | None = None) -> np.ndarray:
     return (label - mean) / 0.05
 
 
-def slopes(panel: Panel, x: np.ndarray, last: int, strength: float) -> np.ndarray:
-    """Fit a ridge regression on rows from `START` to `last`."""
-    rows, y = slice(START, last + 1), labels_of(panel, last)
+def slopes(panel: Panel, x: np.ndarray, last: int, strength: float, labels: np.ndarray | None = None) -> np.ndarray:
+    """Fit a ridge regression on rows from `START` to `last`, on labels that end there unless others are given."""
+    rows, y = slice(START, last + 1), labels_of(panel, last) if labels is None else labels
     known = ~np.isnan(y[rows])
     a, b = x[rows][known], y[rows][known]
     return np.linalg.solve(a.T @ a + strength * np.eye(a.shape[1]), a.T @ b)
@@ -225,11 +225,8 @@ def not_purged(panel: Panel) -> np.ndarray:
 
 def comebacks_known(panel: Panel) -> np.ndarray:
     """Fit on labels that know, from what comes after, whether a firm that is off the list has left for good."""
-    there, rows = observed(panel, slice(None)), slice(START, FIRST - HORIZON + 1)
-    x, y = np.stack([by_date(c, there) for c in columns_of(panel)], axis=2), labels_of(panel)
-    known = ~np.isnan(y[rows])
-    a, b = x[rows][known], y[rows][known]
-    return tested(panel, x @ np.linalg.solve(a.T @ a + 10 * np.eye(a.shape[1]), a.T @ b))
+    x = np.stack([by_date(c, observed(panel, slice(None))) for c in columns_of(panel)], axis=2)
+    return tested(panel, x @ slopes(panel, x, FIRST - HORIZON, 10.0, labels_of(panel)))
 
 
 def calibrated_on_all_dates(panel: Panel) -> np.ndarray:

@@ -93,7 +93,7 @@ class Opened:
         return [name for name, place in places.items() if (place / "model.safetensors").is_file()]
 
     def default_model(self, axes: Collection[str] = ()) -> str:
-        """Return the model that the run's headline is about where it was trained, else the first one that was.
+        """Return the run's model that stands for the headline's where it was trained, else the first one that was.
 
         Parameters
         ----------

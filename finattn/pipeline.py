@@ -20,7 +20,6 @@ from finattn import data, features
 from finattn.blocks import Blocks, Scaling, count_missing_delisting_returns, observed
 from finattn.config import RunConfig, standing
 from finattn.config_file import to_yaml
-from finattn.data.cautions import count
 from finattn.data.describe import describe
 from finattn.errors import InputError
 from finattn.evaluation import Scheme, by_group, decay, evaluate, portfolio, restricted
@@ -30,6 +29,7 @@ from finattn.ledger import Setup, read_trials, selection
 from finattn.panel import Panel
 from finattn.splits import WalkForward, decision_mask
 from finattn.storage import atomic_file, discard, is_partial, read_json, sweep, write_json
+from finattn.words import count
 
 if TYPE_CHECKING:
     from finattn.training import TrainedForecaster

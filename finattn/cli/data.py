@@ -98,7 +98,7 @@ def load_data(given: list[str]) -> int:
         }
         print(json.dumps({"panel": str(place), **facts}, indent=2))
         return 0
-    from finattn.data.cautions import count
+    from finattn.words import count
 
     dates, firms = count(len(panel), "date"), count(len(panel.firms), "firm")
     print(f"panel: {place}, {dates} from {panel.dates[0]} to {panel.dates[-1]}, {firms}")

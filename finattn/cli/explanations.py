@@ -2,11 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Sequence
 
 from finattn.cli.arguments import folder_parser, is_help
-from finattn.config.require import nearest
-from finattn.errors import InputError
+from finattn.config.require import require_known
 
 _EXPLAIN = """Explain one forecast of a run: which of the firm's own days, which firms and which characteristics.
 
@@ -43,13 +41,6 @@ def explain(given: list[str]) -> int:
         print(f"page: {page}", flush=True)
     report.write(run.folder)  # last: where it cannot be written, what was asked for is there
     return 0
-
-
-def require_known(key: str, given: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse words that are not known, with the nearest that is."""
-    for word in given:
-        if word not in known:
-            raise InputError(f"{key} must be one of {', '.join(known)}, found {word!r}{nearest(word, known)}")
 
 
 def _explain_parser() -> argparse.ArgumentParser:

@@ -94,7 +94,7 @@ def _own(parser: "ArgumentParser", folder: Path, path: str, given: Mapping[str, 
     from finattn.cli.plan import rhythm
     from finattn.cli.starting import write
     from finattn.data import load
-    from finattn.data.cautions import count
+    from finattn.words import count
 
     found = guess(path, given)
     content = {"data": found.data | {"path": str(Path(path).resolve())}}

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from finattn.cli.arguments import folder_parser, is_help
-from finattn.cli.explanations import require_known
+from finattn.config.require import require_known
 
 _ABOUT = """Say whom each firm of a run asks, as of some dates, with an interval for every link.
 
@@ -54,8 +54,8 @@ def peers(given: list[str]) -> int:
 
 def _show(found: dict[str, Any]) -> None:
     """Print a line for each date."""
-    from finattn.data.cautions import count
     from finattn.report.peering import weight
+    from finattn.words import count
 
     for date in found["dates"]:
         said = f"{date['date']}: {count(date['firms'], 'firm')}, {count(date['edges'], 'link')}"

@@ -1,13 +1,13 @@
 """Verbs that keep models, and forecast with them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finattn.cli.arguments import configured, data_parser, is_help, make, run_parser, source_of
 from finattn.config import RunConfig
-from finattn.config.require import nearest
+from finattn.config.require import require_known
 from finattn.config_file import read_yaml
 from finattn.errors import InputError
 
@@ -58,7 +58,7 @@ def predict(given: list[str]) -> int:
     if not config.is_file():
         raise InputError(f"a run's folder must hold config.yaml, found none in {folder}")
     made = make(parser, [*source_of(str(config)), *rest])
-    _check_models(RunConfig(**read_yaml(config)).forecasters, made.models or ())
+    require_known("model", made.models or (), RunConfig(**read_yaml(config)).forecasters)  # before torch is loaded
     out = None if made.out is None else Path(made.out)
     if out is not None and (out.is_dir() or not out.name.lower().endswith((".csv", ".parquet"))):
         raise InputError(f"--out must be a file that ends in .csv or .parquet, found {out}")
@@ -74,13 +74,6 @@ def predict(given: list[str]) -> int:
     _show(found)
     print("" if out is None else f"forecasts: {out}\n", end="")
     return 0
-
-
-def _check_models(known: Sequence[str], given: Sequence[str]) -> None:
-    """Refuse names that the run has no models of, before torch is loaded, which takes seconds."""
-    for name in given:
-        if name not in known:
-            raise InputError(f"model must be one of {', '.join(known)}, found {name!r}{nearest(name, known)}")
 
 
 def _parser() -> "ArgumentParser":
@@ -100,7 +93,7 @@ def _show(found: "Predicted") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from finattn.data.cautions import count
+    from finattn.words import count
 
     facts, models = found.facts, list(found.table["model"].unique())
     wide = found.table.pivot(index="firm", columns="model", values="prediction")[models]
@@ -123,7 +116,7 @@ def _show(found: "Predicted") -> None:
 
 def _remarks(facts: dict[str, Any], hidden: int, flat: list[str]) -> Iterator[str]:
     """Yield what must stand beside forecasts."""
-    from finattn.data.cautions import count
+    from finattn.words import count
 
     if hidden:
         yield f"{count(hidden, 'firm')} between them {'is' if hidden == 1 else 'are'} not shown: --out FILE writes all."

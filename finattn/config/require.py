@@ -40,6 +40,13 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f", did you mean {found[0]}?" if found else ""
 
 
+def require_known(key: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse words that are not known, with the nearest that is."""
+    for word in given:
+        if word not in known:
+            raise InputError(f"{key} must be one of {', '.join(known)}, found {word!r}{nearest(word, known)}")
+
+
 def nest(config: Any) -> None:
     """Make the sections of a frozen dataclass that are mappings, as plain YAML has them, what they are.
 

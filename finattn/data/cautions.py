@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from finattn.words import count
+
 Facts = Mapping[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 
@@ -183,17 +185,6 @@ def splits(facts: Facts, tables: Tables, thresholds: Mapping[str, Any]) -> Itera
 CHECKS: tuple[Callable[[Facts, Tables, Mapping[str, Any]], Iterator[str]], ...] = (
     survivorship, delistings, availability, industry, hindsight, spans, thin, missing, extremes, stale, splits,
 )  # fmt: skip
-
-
-def count(number: int, what: str) -> str:
-    """Write a number of things.
-
-    Examples
-    --------
-    >>> count(1, "firm"), count(7072, "firm")
-    ('1 firm', '7,072 firms')
-    """
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def listed(names: Any) -> str:

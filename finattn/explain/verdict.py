@@ -15,13 +15,14 @@ beyond chance by chance.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from finattn.explain.randomisation import insensitive
 from finattn.explain.weights import LOOKED
+from finattn.words import joined
 
 LEVEL = 0.05
 FEW = 4  # dates that have no interval
@@ -80,7 +81,7 @@ def judge(table: pd.DataFrame, details: Mapping[str, pd.DataFrame]) -> Verdict:
     if not believed:
         headline = "Explanations of this model cannot be trusted: none was shown to find what its forecasts rest on."
         return Verdict(False, headline, tuple(sentences), {}, doubted)
-    headline = f"Of this model one may believe {_listing(list(believed))}; all else was not shown."
+    headline = f"Of this model one may believe {joined(list(believed))}; all else was not shown."
     return Verdict(True, headline, tuple(sentences), believed, doubted)
 
 
@@ -164,7 +165,7 @@ def _found(believed: Mapping[str, str], doubted: Mapping[str, str]) -> list[str]
         groups.setdefault(f"believed: it {says}", []).append(name)
     for name, why in doubted.items():
         groups.setdefault(f"not believed: {why}", []).append(name)
-    return [f"{_listing(names)} {'is' if len(names) == 1 else 'are each'} {says}." for says, names in groups.items()]
+    return [f"{joined(names)} {'is' if len(names) == 1 else 'are each'} {says}." for says, names in groups.items()]
 
 
 def _words(details: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -258,8 +259,3 @@ _SAYS: dict[str, Callable[[pd.DataFrame, Mapping[str, pd.DataFrame]], str]] = {
     "adversary": _adversary,
     "frozen": _frozen,
 }
-
-
-def _listing(names: Sequence[str]) -> str:
-    """Join names with commas and "and"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -13,6 +13,7 @@ from finattn.evaluation.tables import Comparison, compare, contributions, paired
 from finattn.forecasts import Forecasts
 from finattn.ladder.rungs import LadderRung
 from finattn.looks import label, number
+from finattn.words import joined
 
 COLUMNS = (
     "rung", "adds", "below", "rank_ic", "standard_error", "lower", "upper", "difference", "difference_error", "p_value",
@@ -229,11 +230,10 @@ def _beside(question: Question, answer: Comparison, as_good: Sequence[Comparison
         return ""
     ordered = sorted(as_good, key=lambda one: one.estimate.estimate)
     parts = [f"{label(one.against)} ({_gain(one)})" for one in ordered]
-    named = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     knows, do = ("knows", "does") if len(parts) == 1 else ("know", "do")
     return (
-        f" But {named}, which {knows} no peers, {do} as well, as far as can be told at 5%: what was gained need not "
-        "come from peers. In brackets: the rank IC beyond theirs."
+        f" But {joined(parts)}, which {knows} no peers, {do} as well, as far as can be told at 5%: what was gained "
+        "need not come from peers. In brackets: the rank IC beyond theirs."
     )
 
 

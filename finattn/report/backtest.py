@@ -9,12 +9,12 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from finattn.data.cautions import count
 from finattn.evaluation.assessment import Assessment
 from finattn.looks import label
 from finattn.report.description import print_table, terminal
 from finattn.report.sentences import LEVEL, MISSING, implausible, number, p_text, plus_minus
 from finattn.report.tables import Table
+from finattn.words import count
 
 TABLES = ("daily", "summary", "restrictions", "exposures", "industries")
 

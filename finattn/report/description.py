@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from finattn.data.cautions import count
 from finattn.data.describe import Description
 from finattn.report import coverage
 from finattn.report.page import Figure, embed, render
 from finattn.report.sentences import MISSING
 from finattn.report.tables import Table
 from finattn.storage import atomic_file
+from finattn.words import count
 
 TEXT_ROWS, PAGE_ROWS = 10, 30  # of a table that lists things found
 UNRECORDED = "not recorded"

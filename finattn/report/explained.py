@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.text import Text
 
 from finattn import looks, plots
-from finattn.data.cautions import count
 from finattn.explain import Explanation
 from finattn.plots.explanations import METHODS
 from finattn.report.description import print_table, terminal
@@ -19,6 +18,7 @@ from finattn.report.page import Figure, embed, render
 from finattn.report.sentences import number
 from finattn.report.tables import Table
 from finattn.storage import atomic_file
+from finattn.words import count
 
 FOLDER = "explanations"
 CAVEAT = (

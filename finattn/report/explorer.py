@@ -16,12 +16,12 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from finattn.data.cautions import count
 from finattn.data.sic import sic_divisions, sic_industry_groups, sic_major_groups
 from finattn.networks import PeerNetwork
 from finattn.networks.communities import communities
 from finattn.report.page import render
 from finattn.storage import atomic_file
+from finattn.words import count
 
 FILE = "explorer.html"
 SCRIPTS = ("view.js", "pictures.js", "tables.js", "reader.js")

@@ -12,6 +12,7 @@ import pandas as pd
 
 from finattn.looks import MISSING as MISSING
 from finattn.looks import number as number
+from finattn.words import joined
 
 LEVEL = 0.05
 # Of US stocks with 920 predictors neural networks reach a Sharpe ratio of 2.45 a year before costs and an R² of 0.4% a
@@ -208,7 +209,7 @@ def portfolio(sharpes: Mapping[str, Result], delay: int, cost: float | None = No
     end = f"the 95% interval of {_list(above)} lies above zero" if above else "no 95% interval lies above zero"
     end += f"; that of {_list(below)} below" if below else ""
     end += ", not adjusted for how many there are" if above or below else ""
-    return f"Long-short portfolios net of {costs}, traded {when}, have a Sharpe ratio of {_join(parts)}; {end}."
+    return f"Long-short portfolios net of {costs}, traded {when}, have a Sharpe ratio of {joined(parts)}; {end}."
 
 
 def implausible(
@@ -260,7 +261,7 @@ def deflated(found: Mapping[str, Any], model: str) -> str:
     parts = [f"{_share(known[name]['deflated'])} for {phrase(name)}" for name in named]
     count = int(found["trials"])
     above = f"above what the best of {count} trials would show without skill" if count > 1 else "above zero"
-    said = f"Deflated Sharpe ratio, the probability that the true one is {above}: {_join(parts)}"
+    said = f"Deflated Sharpe ratio, the probability that the true one is {above}: {joined(parts)}"
     return f"{said}, whose Sharpe ratio is this run's highest."
 
 
@@ -311,11 +312,7 @@ def _some(count: int, total: int) -> str:
 
 
 def _list(models: Sequence[str]) -> str:
-    return _join([phrase(model) for model in models])
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return joined([phrase(model) for model in models])
 
 
 def result_of(row: Mapping[Any, Any]) -> Result:
